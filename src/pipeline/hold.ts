@@ -1,0 +1,228 @@
+/**
+ * Calls that wait instead of being refused: for budget, or for the collector to come back. Their
+ * headers were judged and their bodies are unread, so a waiting call costs a stream and no buffer.
+ *
+ * A lane is one token from one peer. Within a lane calls leave in the order they came; between
+ * lanes the next turn goes round, so a holder with many waiting calls delays himself, not others.
+ */
+import { type Admission, admit, Delay, Permit } from './admit.ts'
+import type { Arrival } from './arrival.ts'
+import type { Refusal } from './outcome.ts'
+import type { Clock, Journal } from './ports.ts'
+
+/** A client that says when it will stop waiting is answered this long before. */
+const MARGIN_MS = 250
+/** The queue is not looked through more often than this, whatever the rates. */
+const MIN_PAUSE_MS = 5
+/** No one token may hold more than this share of the places. */
+const TOKEN_SHARE = 0.1
+
+export interface HoldOptions {
+  /** Longest wait in milliseconds; 0 turns waiting off. */
+  readonly holdMs: number
+  /** Calls waiting at once, over all. A token may hold a tenth of them (at least one). */
+  readonly maxHeld: number
+}
+
+/** How a wait ended: admitted, refused, or the client left. */
+export type Released = Permit | Refusal | 'gone'
+
+interface Waiter {
+  readonly arrival: Arrival
+  readonly tokenId: string
+  readonly sinceMs: number
+  /** Asks again. A Delay keeps the call waiting. */
+  readonly retry: (nowMs: number) => Permit | Refusal | Delay
+  readonly settle: (released: Released) => void
+  delay: Delay
+  timer: NodeJS.Timeout | undefined
+}
+
+export class Hold {
+  readonly #lanes = new Map<string, Waiter[]>()
+  readonly #heldByToken = new Map<string, number>()
+  readonly #heldByPeer = new Map<string, number>()
+  readonly #options: HoldOptions
+  readonly #admission: Admission
+  readonly #clock: Clock
+  readonly #journal: Journal
+  #held = 0
+  #timer: NodeJS.Timeout | undefined
+  #timerDueMs = Number.POSITIVE_INFINITY
+
+  constructor(options: HoldOptions, admission: Admission, clock: Clock, journal: Journal) {
+    this.#options = options
+    this.#admission = admission
+    this.#clock = clock
+    this.#journal = journal
+  }
+
+  /** Calls waiting now. */
+  get held(): number {
+    return this.#held
+  }
+
+  /**
+   * Admits, refuses or lets wait. A call does not overtake one that already waits for the same
+   * budget. `onGone` is given what to call when the client leaves.
+   */
+  enter(
+    arrival: Arrival,
+    onGone: (leave: () => void) => void,
+  ): Permit | Refusal | Promise<Released> {
+    const nowMs = this.#clock.nowMs()
+    const decision = admit(arrival, this.#admission, nowMs, this.#clock.wallMs(), this.#isQueued)
+    if (!(decision instanceof Delay)) return decision
+    const retry = (laterMs: number) =>
+      admit(arrival, this.#admission, laterMs, this.#clock.wallMs())
+    return this.#wait(arrival, decision, retry, onGone, nowMs)
+  }
+
+  /**
+   * Waits until the collector can be reached again, for a call that keeps its permit because
+   * nothing of it has been processed.
+   */
+  again(
+    arrival: Arrival,
+    permit: Permit,
+    pauseMs: number,
+    sinceMs: number,
+    onGone: (leave: () => void) => void,
+  ): Refusal | Promise<Released> {
+    const notBeforeMs = this.#clock.nowMs() + pauseMs
+    const retry = (nowMs: number) => {
+      if (nowMs < notBeforeMs)
+        return new Delay('collector_unavailable', permit.token, notBeforeMs - nowMs)
+      if (this.#admission.destination.isAvailable()) return permit
+      return new Delay('collector_unavailable', permit.token, Number.POSITIVE_INFINITY)
+    }
+    const delay = new Delay('collector_unavailable', permit.token, pauseMs)
+    return this.#wait(arrival, delay, retry, onGone, sinceMs)
+  }
+
+  /** Something changed (the collector is back, a call ended, tokens were reloaded): look through the queue soon. */
+  readonly wake = (): void => {
+    if (this.#held > 0) this.#schedule(0)
+  }
+
+  /** Ends every wait with this refusal: the drain time is over. */
+  refuseAll(refusal: Refusal): void {
+    for (const lane of [...this.#lanes.values()])
+      for (const waiter of [...lane]) this.#end(waiter, refusal)
+  }
+
+  /** Whether others already wait for what this peer or this token would take. */
+  readonly #isQueued = (peerKey: string, tokenId: string): boolean =>
+    this.#held > 0 && (this.#heldByPeer.has(peerKey) || this.#heldByToken.has(tokenId))
+
+  #wait(
+    arrival: Arrival,
+    delay: Delay,
+    retry: Waiter['retry'],
+    onGone: (leave: () => void) => void,
+    sinceMs: number,
+  ): Refusal | Promise<Released> {
+    const { holdMs, maxHeld } = this.#options
+    const nowMs = this.#clock.nowMs()
+    const untilMs = Math.min(sinceMs + holdMs, arrival.deadlineMs - MARGIN_MS)
+    const tokenPlaces = Math.max(1, Math.floor(maxHeld * TOKEN_SHARE))
+    const hasRoom =
+      this.#held < maxHeld && (this.#heldByToken.get(delay.token.id) ?? 0) < tokenPlaces
+    const canMakeIt =
+      nowMs < untilMs &&
+      (delay.waitMs === Number.POSITIVE_INFINITY || nowMs + delay.waitMs < untilMs)
+    if (!hasRoom || !canMakeIt) return delay.refusal()
+
+    return new Promise<Released>((settle) => {
+      const waiter: Waiter = {
+        arrival,
+        tokenId: delay.token.id,
+        sinceMs: nowMs,
+        retry,
+        settle,
+        delay,
+        timer: undefined,
+      }
+      waiter.timer = setTimeout(() => this.#end(waiter, waiter.delay.refusal()), untilMs - nowMs)
+      const key = laneKey(waiter)
+      const lane = this.#lanes.get(key)
+      if (lane === undefined) this.#lanes.set(key, [waiter])
+      else lane.push(waiter)
+      this.#held += 1
+      add(this.#heldByToken, waiter.tokenId, 1)
+      add(this.#heldByPeer, arrival.peer.key, 1)
+      this.#journal.held(arrival, delay.why)
+      onGone(() => this.#end(waiter, 'gone'))
+      this.#schedule(delay.waitMs)
+    })
+  }
+
+  #schedule(waitMs: number): void {
+    if (waitMs === Number.POSITIVE_INFINITY) return
+    const pauseMs = Math.max(MIN_PAUSE_MS, waitMs)
+    const dueMs = this.#clock.nowMs() + pauseMs
+    if (dueMs >= this.#timerDueMs) return
+    clearTimeout(this.#timer)
+    this.#timerDueMs = dueMs
+    this.#timer = setTimeout(this.#turn, pauseMs)
+  }
+
+  /** Goes round the lanes until nobody at the head of one can leave. */
+  readonly #turn = (): void => {
+    this.#timer = undefined
+    this.#timerDueMs = Number.POSITIVE_INFINITY
+    const blocked = new Map<string, number>()
+    let someoneLeft = true
+    while (someoneLeft) {
+      someoneLeft = false
+      for (const [key, lane] of [...this.#lanes]) {
+        const head = lane[0]
+        if (head === undefined || blocked.has(key)) continue
+        const decision = head.retry(this.#clock.nowMs())
+        if (decision instanceof Delay) {
+          head.delay = decision
+          blocked.set(key, decision.waitMs)
+          continue
+        }
+        this.#end(head, decision)
+        someoneLeft = true
+        // The lane that had its turn goes to the end of the round.
+        if (this.#lanes.delete(key) && lane.length > 0) this.#lanes.set(key, lane)
+      }
+    }
+    let soonestMs = Number.POSITIVE_INFINITY
+    for (const waitMs of blocked.values()) soonestMs = Math.min(soonestMs, waitMs)
+    if (this.#held > 0) this.#schedule(soonestMs)
+  }
+
+  #end(waiter: Waiter, released: Released): void {
+    const key = laneKey(waiter)
+    const lane = this.#lanes.get(key)
+    const at = lane?.indexOf(waiter) ?? -1
+    if (lane === undefined || at < 0) return
+    lane.splice(at, 1)
+    if (lane.length === 0) this.#lanes.delete(key)
+    clearTimeout(waiter.timer)
+    this.#held -= 1
+    add(this.#heldByToken, waiter.tokenId, -1)
+    add(this.#heldByPeer, waiter.arrival.peer.key, -1)
+    const how = released === 'gone' ? 'gone' : released instanceof Permit ? 'saved' : 'refused'
+    this.#journal.unheld(
+      waiter.arrival,
+      waiter.delay.why,
+      how,
+      this.#clock.nowMs() - waiter.sinceMs,
+    )
+    waiter.settle(released)
+  }
+}
+
+function laneKey({ tokenId, arrival }: Waiter): string {
+  return `${tokenId} ${arrival.peer.key}`
+}
+
+function add(counts: Map<string, number>, key: string, by: number): void {
+  const count = (counts.get(key) ?? 0) + by
+  if (count > 0) counts.set(key, count)
+  else counts.delete(key)
+}
