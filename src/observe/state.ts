@@ -1,0 +1,178 @@
+/** The numbers that other parts own: read from them at each scrape. */
+import type { Registry } from 'prom-client'
+import { counter, gauge, type Row, single } from './families.ts'
+
+/** Tokens shown one by one; the rest is summed under `other`. */
+export const MAX_TOKENS_SHOWN = 1000
+
+/** How often and when a token was last used. */
+export interface TokenUsage {
+  readonly id: string
+  readonly holder: string
+  /** Unix time in milliseconds; undefined where it has not been used. */
+  readonly lastUsedMs: number | undefined
+  /** Requests admitted since the gateway started. */
+  readonly requests: number
+}
+
+/** What the metrics page asks of the rest of the house. Asked at each scrape; must not throw or wait. */
+export interface Readings {
+  /** Bytes of message bodies that the gateway holds in memory. */
+  inFlightBytes(): number
+  /** The token set: how many are loaded, whether the last read was good, and when the last good one was. */
+  tokens(): {
+    readonly loaded: number
+    readonly isLastReloadGood: boolean
+    readonly lastGoodReloadMs: number | undefined
+  }
+  /** Usage of each token of the set, in the order of the set. */
+  tokenUsage(): Iterable<TokenUsage>
+  /** Bans in force. */
+  bans(): number
+  /** The tables of the limiter. `table` is one of a closed set of names. */
+  limiterTables(): Iterable<{
+    readonly table: string
+    readonly keys: number
+    readonly evictions: number
+  }>
+  /** Certificates in use; none with TLS off. `role` is one of a closed set of names. */
+  certificates(): Iterable<{ readonly role: string; readonly notAfterMs: number }>
+  /** Whether the last attempt to load the certificate was good; undefined with TLS off. */
+  isLastCertificateReloadGood(): boolean | undefined
+  isCollectorUp(): boolean
+  /** Lines that could not be written: disk full, reader stuck, too many at once. */
+  lostLines(): { readonly log: number; readonly audit: number }
+}
+
+/** Declares the families that are read from other parts. */
+export function declareState(registry: Registry, readings: Readings): void {
+  const declareGauge = (name: string, help: string, value: () => number | undefined) =>
+    gauge(registry, { name, help, labels: [] }, () => single(value()))
+
+  declareGauge(
+    'tollgate_in_flight_bytes',
+    'Bytes of request messages held in memory on their way to the collector.',
+    () => readings.inFlightBytes(),
+  )
+  declareGauge('tollgate_collector_up', 'Whether the collector can be reached.', () =>
+    Number(readings.isCollectorUp()),
+  )
+  declareGauge('tollgate_tokens', 'Tokens in the loaded set.', () => readings.tokens().loaded)
+  declareGauge(
+    'tollgate_tokens_last_reload_success',
+    'Whether the last read of the token set was good. At 0 the last good set is still in use.',
+    () => Number(readings.tokens().isLastReloadGood),
+  )
+  declareGauge(
+    'tollgate_tokens_last_reload_success_timestamp_seconds',
+    'When the token set was last read well.',
+    () => seconds(readings.tokens().lastGoodReloadMs),
+  )
+  declareGauge('tollgate_bans', 'Bans in force.', () => readings.bans())
+  declareGauge(
+    'tollgate_certificate_last_reload_success',
+    'Whether the last read of the server certificate was good. At 0 the last good one is still in use.',
+    () => {
+      const isGood = readings.isLastCertificateReloadGood()
+      return isGood === undefined ? undefined : Number(isGood)
+    },
+  )
+  gauge(
+    registry,
+    {
+      name: 'tollgate_certificate_not_after_seconds',
+      help: 'When the certificate expires, as Unix time.',
+      labels: ['role'],
+    },
+    () => [...readings.certificates()].map(({ role, notAfterMs }) => [{ role }, notAfterMs / 1000]),
+  )
+  declareTokens(registry, readings)
+  declareTables(registry, readings)
+  counter(
+    registry,
+    {
+      name: 'tollgate_lost_lines_total',
+      help: 'Lines of the log or the audit log that could not be written.',
+      labels: ['stream'],
+    },
+    () => {
+      const { log, audit } = readings.lostLines()
+      return [
+        [{ stream: 'log' }, log],
+        [{ stream: 'audit' }, audit],
+      ]
+    },
+  )
+}
+
+function declareTokens(registry: Registry, readings: Readings): void {
+  const labels = ['token', 'holder'] as const
+  gauge(
+    registry,
+    {
+      name: 'tollgate_token_last_used_timestamp_seconds',
+      help: 'When a token last admitted a request; absent until it has.',
+      labels,
+    },
+    () => {
+      const rows: Row<'token' | 'holder'>[] = []
+      for (const { id, holder, lastUsedMs } of bounded(readings.tokenUsage()))
+        if (lastUsedMs !== undefined) rows.push([{ token: id, holder }, lastUsedMs / 1000])
+      return rows
+    },
+  )
+  counter(
+    registry,
+    { name: 'tollgate_token_requests_total', help: 'Requests admitted with a token.', labels },
+    () =>
+      bounded(readings.tokenUsage()).map(({ id, holder, requests }) => [
+        { token: id, holder },
+        requests,
+      ]),
+  )
+}
+
+function declareTables(registry: Registry, readings: Readings): void {
+  gauge(
+    registry,
+    {
+      name: 'tollgate_limiter_keys',
+      help: 'Addresses or tokens that the limiter remembers.',
+      labels: ['table'],
+    },
+    () => [...readings.limiterTables()].map(({ table, keys }) => [{ table }, keys]),
+  )
+  counter(
+    registry,
+    {
+      name: 'tollgate_limiter_evictions_total',
+      help: 'Entries that the limiter forgot early because its table was full.',
+      labels: ['table'],
+    },
+    () => [...readings.limiterTables()].map(({ table, evictions }) => [{ table }, evictions]),
+  )
+}
+
+/** At most `MAX_TOKENS_SHOWN` tokens; what goes beyond is one more, called `other`. */
+function bounded(usage: Iterable<TokenUsage>): TokenUsage[] {
+  const shown: TokenUsage[] = []
+  let requests = 0
+  let lastUsedMs: number | undefined
+  let rest = 0
+  for (const token of usage) {
+    if (shown.length < MAX_TOKENS_SHOWN) {
+      shown.push(token)
+      continue
+    }
+    rest += 1
+    requests += token.requests
+    if (token.lastUsedMs !== undefined && token.lastUsedMs > (lastUsedMs ?? 0))
+      lastUsedMs = token.lastUsedMs
+  }
+  if (rest > 0) shown.push({ id: 'other', holder: 'other', lastUsedMs, requests })
+  return shown
+}
+
+function seconds(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : ms / 1000
+}
