@@ -1,0 +1,224 @@
+import { request } from 'node:http'
+import { resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { type BanEntry, controlSocketPath } from '../admin/control.ts'
+import { Expected } from '../config/kind.ts'
+import { duration } from '../config/quantities.ts'
+
+/** Exit codes of sysexits.h. */
+const EXIT_OK = 0
+const EXIT_USAGE = 64
+const EXIT_UNAVAILABLE = 69
+const EXIT_SOFTWARE = 70
+const EXIT_NO_PERMISSION = 77
+
+/** A gateway that does not answer the command in this time is stuck. */
+const ANSWER_MS = 5000
+
+const BAN_LENGTH = duration({ min: '1s', max: '3650d' })
+
+const USAGE = `tollgate bans: see and change the bans of the running gateway
+
+  tollgate bans list [--json]               the bans in force
+  tollgate bans add ADDRESS [--for 1h]      ban an address (IPv6: its /64), tokens used from there included
+  tollgate bans lift ADDRESS                end a ban and forget the address's offences
+
+  --for DURATION       how long, from 1s to 3650d (default: TOLLGATE_BAN_TIME of the gateway)
+  --json               JSON instead of a table
+  --state-dir DIR      the gateway's state directory (default: TOLLGATE_STATE_DIR, or .tollgate)
+`
+
+/** Where a command writes, and what it is told by the environment. */
+export interface CommandIo {
+  readonly stdout: { write(text: string): unknown }
+  readonly stderr: { write(text: string): unknown }
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+/** What the gateway answered. */
+interface Answer {
+  readonly status: number
+  readonly body: Readonly<Record<string, unknown>>
+}
+
+/** Ends the command with a sentence for stderr. */
+class Stop extends Error {
+  readonly exitCode: number
+
+  constructor(message: string, exitCode: number) {
+    super(message)
+    this.exitCode = exitCode
+  }
+}
+
+/**
+ * `tollgate bans …`; `argv` is what follows `bans`. Resolves to the exit code: 0, 64 for a wrong
+ * command line, 69 where no gateway runs, 70 where it failed, 77 where its socket may not be opened.
+ * Never rejects.
+ */
+export async function runBansCommand(argv: readonly string[], io: CommandIo): Promise<number> {
+  try {
+    io.stdout.write(await run(argv, io.env))
+    return EXIT_OK
+  } catch (error) {
+    const isOurs = error instanceof Stop
+    io.stderr.write(`tollgate bans: ${error instanceof Error ? error.message : String(error)}\n`)
+    return isOurs ? error.exitCode : EXIT_SOFTWARE
+  }
+}
+
+async function run(argv: readonly string[], env: CommandIo['env']): Promise<string> {
+  const { values, positionals } = parse(argv)
+  if (values.help) return USAGE
+  const [verb = 'list', address, ...rest] = positionals
+  if (!['list', 'add', 'lift'].includes(verb)) {
+    throw usage(`${JSON.stringify(verb)}: expected list, add or lift`)
+  }
+  if (verb === 'list' && address !== undefined) throw usage('list takes no address')
+  if (rest.length > 0) throw usage(`${JSON.stringify(rest[0])}: expected one address`)
+  if (values.for !== undefined && verb !== 'add') throw usage('--for goes with add')
+
+  const stateDir = resolve(values['state-dir'] ?? env.TOLLGATE_STATE_DIR ?? '.tollgate')
+  const socket = controlSocketPath(stateDir)
+  if (verb === 'list') {
+    const bans = (await ask(socket, 'GET', '/bans')).bans as readonly BanEntry[]
+    return values.json ? `${JSON.stringify(bans, undefined, 2)}\n` : table(bans)
+  }
+  if (address === undefined) throw usage(`${verb} needs an address`)
+  if (verb === 'lift') {
+    const answer = await ask(socket, 'DELETE', `/bans/${encodeURIComponent(address)}`)
+    if (values.json) return `${JSON.stringify(answer)}\n`
+    return answer.wasBanned
+      ? `${address} is no longer banned.\n`
+      : `${address} was not banned; its offences are forgotten.\n`
+  }
+  const forMs = values.for === undefined ? undefined : banLength(values.for)
+  const answer = await ask(socket, 'POST', '/bans', { peer: address, forMs })
+  const ban = answer.ban as BanEntry
+  if (values.json) return `${JSON.stringify(ban)}\n`
+  return `${ban.peerKey} is banned for ${inWords(ban.remainingMs)}.\n`
+}
+
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: {
+        json: { type: 'boolean' },
+        for: { type: 'string' },
+        'state-dir': { type: 'string' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    })
+  } catch (error) {
+    throw usage(error instanceof Error ? error.message : String(error))
+  }
+}
+
+function usage(problem: string): Stop {
+  return new Stop(`${problem}\n\n${USAGE.trimEnd()}`, EXIT_USAGE)
+}
+
+function banLength(text: string): number {
+  const parsed = BAN_LENGTH.parse(text, { cwd: '.' })
+  if (parsed instanceof Expected) {
+    throw usage(`--for ${JSON.stringify(text)}: expected ${parsed.what}`)
+  }
+  return parsed
+}
+
+/** One question to the gateway. Answers other than 2xx become a Stop with the gateway's own words. */
+async function ask(
+  socket: string,
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<Answer['body']> {
+  const answer = await exchange(socket, method, path, body).catch((error: unknown) => {
+    throw unreachable(socket, error)
+  })
+  if (answer.status >= 200 && answer.status < 300) return answer.body
+  const said = String(answer.body.error ?? `the gateway answered ${answer.status}`)
+  throw new Stop(said, answer.status === 400 ? EXIT_USAGE : EXIT_SOFTWARE)
+}
+
+function unreachable(socket: string, error: unknown): Stop {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  if (code === 'EACCES' || code === 'EPERM') {
+    return new Stop(
+      `not allowed to open ${socket}; run this as the user the gateway runs as`,
+      EXIT_NO_PERMISSION,
+    )
+  }
+  if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'ENOTDIR') {
+    return new Stop(
+      `no gateway is running with this state directory (nobody listens on ${socket}); start it, or name its directory with --state-dir or TOLLGATE_STATE_DIR`,
+      EXIT_UNAVAILABLE,
+    )
+  }
+  const why = error instanceof Error ? error.message : String(error)
+  return new Stop(`the gateway behind ${socket} did not answer: ${why}`, EXIT_UNAVAILABLE)
+}
+
+function exchange(socketPath: string, method: string, path: string, body: unknown) {
+  return new Promise<Answer>((settle, fail) => {
+    const payload = body === undefined ? undefined : JSON.stringify(body)
+    const headers: Record<string, string> =
+      payload === undefined ? {} : { 'content-type': 'application/json' }
+    const call = request({ socketPath, method, path, headers, timeout: ANSWER_MS }, (response) => {
+      const chunks: Buffer[] = []
+      response.on('data', (chunk: Buffer) => chunks.push(chunk))
+      response.once('error', fail)
+      response.once('end', () => {
+        try {
+          const answer: unknown = JSON.parse(Buffer.concat(chunks).toString())
+          if (typeof answer !== 'object' || answer === null) throw new Error('not an object')
+          settle({ status: response.statusCode ?? 0, body: answer as Answer['body'] })
+        } catch (error) {
+          fail(new Error('the answer is not one of a gateway', { cause: error }))
+        }
+      })
+    })
+    call.once('timeout', () => call.destroy(new Error(`no answer within ${inWords(ANSWER_MS)}`)))
+    call.once('error', fail)
+    call.end(payload)
+  })
+}
+
+function table(bans: readonly BanEntry[]): string {
+  if (bans.length === 0) return 'Nobody is banned.\n'
+  const rows = [
+    ['ADDRESS', 'LEFT', 'OF', 'BEFORE', 'BY'],
+    ...bans.map(({ peerKey, remainingMs, lengthMs, repeats, isManual }) => [
+      peerKey,
+      inWords(remainingMs),
+      inWords(lengthMs),
+      String(repeats),
+      isManual ? 'hand' : 'strikes',
+    ]),
+  ]
+  const widths = [0, 1, 2, 3].map((column) =>
+    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
+  )
+  const line = (row: readonly string[]) =>
+    row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')
+  return `${rows.map(line).join('\n')}\n`
+}
+
+/** The two largest units of a duration, rounded up to a second: `1h 5m`. */
+function inWords(ms: number): string {
+  let seconds = Math.ceil(ms / 1000)
+  const parts: string[] = []
+  for (const [unit, length] of [
+    ['d', 86_400],
+    ['h', 3600],
+    ['m', 60],
+    ['s', 1],
+  ] as const) {
+    const count = Math.floor(seconds / length)
+    seconds -= count * length
+    if (count > 0) parts.push(`${count}${unit}`)
+  }
+  return parts.slice(0, 2).join(' ') || '0s'
+}
