@@ -1,0 +1,153 @@
+/**
+ * The audit log: who was turned away and who was banned, a JSON line each, for fail2ban and for
+ * people. The format is fixed (`docs/logs.md`): the order of the keys does not change within a
+ * version, and what a stranger wrote comes after `client.ip`, so that nobody can forge a line.
+ */
+import { type FileHandle, open } from 'node:fs/promises'
+
+const VERSION = 1
+/** Longest string of a stranger that is written, in UTF-16 code units. */
+const MAX_FOREIGN_CHARS = 200
+/** Lines waiting for the disk; a line more is dropped and counted. */
+const MAX_PENDING_BYTES = 1_048_576
+const NOT_PLAIN = /[^\x20-\x7e]/g
+
+export interface AuditEntry {
+  /** Unix time in milliseconds. */
+  readonly wallMs: number
+  readonly event: 'auth_refused' | 'banned' | 'ban_lifted'
+  /** From a closed set: lower-case letters and underscores. */
+  readonly reason: string
+  /** The address in its normal form. */
+  readonly address: string
+  readonly protocol?: string
+  readonly signal?: string
+  /** How long a ban lasts. */
+  readonly seconds?: number
+  /** As the client sent it. */
+  readonly userAgent?: string | undefined
+}
+
+export interface Audit {
+  /** Adds an entry. Does not wait and does not throw. */
+  write(entry: AuditEntry): void
+}
+
+export interface AuditFileOptions {
+  readonly path: string
+  /** Told when lines begin to be lost. Not told again until writing has worked once more. */
+  readonly onFailure: (cause: unknown) => void
+  /** Told when writing works again. */
+  readonly onRecovery: () => void
+}
+
+/** One line, newline included: pure ASCII, fixed order of keys. */
+export function auditLine(entry: AuditEntry): string {
+  const { wallMs, event, reason, address, protocol, signal, seconds, userAgent } = entry
+  const line = JSON.stringify({
+    v: VERSION,
+    time: Math.trunc(wallMs),
+    event,
+    reason,
+    client: { ip: address },
+    protocol,
+    signal,
+    seconds,
+    userAgent: userAgent?.slice(0, MAX_FOREIGN_CHARS),
+  })
+  // Some readers take more than \n for the end of a line (U+2028, U+0085).
+  return `${line.replace(NOT_PLAIN, escaped)}\n`
+}
+
+function escaped(char: string): string {
+  return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
+}
+
+/** An audit log in a file, appended to in the background. */
+export class AuditFile implements Audit {
+  readonly #options: AuditFileOptions
+  #file: FileHandle
+  #pending = ''
+  #work: Promise<void> = Promise.resolve()
+  #isScheduled = false
+  #isFailing = false
+  #isTorn = false
+  #lostLines = 0
+
+  private constructor(options: AuditFileOptions, file: FileHandle) {
+    this.#options = options
+    this.#file = file
+  }
+
+  /** Opens the file for appending, and makes it (0640) where it is missing. Throws what `open` throws. */
+  static async open(options: AuditFileOptions): Promise<AuditFile> {
+    return new AuditFile(options, await openToAppend(options.path))
+  }
+
+  /** Lines lost since the start: the disk was full, or there were more than could be written. */
+  get lostLines(): number {
+    return this.#lostLines
+  }
+
+  write(entry: AuditEntry): void {
+    const line = auditLine(entry)
+    if (this.#pending.length + line.length > MAX_PENDING_BYTES) {
+      this.#failed(1, new Error('audit lines come faster than the disk takes them'))
+      return
+    }
+    this.#pending += line
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    this.#work = this.#work.then(() => this.#flush())
+  }
+
+  /**
+   * Opens the path anew, after the file was moved away (logrotate, SIGHUP). Where that fails the old
+   * file goes on being used, and the promise rejects.
+   */
+  async reopen(): Promise<void> {
+    const file = await openToAppend(this.#options.path)
+    this.#work = this.#work.then(async () => {
+      const old = this.#file
+      this.#file = file
+      this.#isTorn = false
+      await old.close().catch(() => {})
+    })
+    await this.#work
+  }
+
+  /** Writes what is pending and closes the file. */
+  async close(): Promise<void> {
+    await this.#work
+    await this.#file.close()
+  }
+
+  async #flush(): Promise<void> {
+    this.#isScheduled = false
+    const lines = this.#pending
+    this.#pending = ''
+    try {
+      // After half a line, begin a new one: the torn one must not spoil the next.
+      await this.#file.appendFile(this.#isTorn ? `\n${lines}` : lines)
+      this.#isTorn = false
+      if (this.#isFailing) {
+        this.#isFailing = false
+        this.#options.onRecovery()
+      }
+    } catch (cause) {
+      this.#isTorn = true
+      this.#failed(lines.split('\n').length - 1, cause)
+    }
+  }
+
+  #failed(lines: number, cause: unknown): void {
+    this.#lostLines += lines
+    if (this.#isFailing) return
+    this.#isFailing = true
+    this.#options.onFailure(cause)
+  }
+}
+
+function openToAppend(path: string): Promise<FileHandle> {
+  return open(path, 'a', 0o640)
+}

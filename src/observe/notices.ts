@@ -1,0 +1,178 @@
+/** What happens to the gateway itself, in words that leave no question; bans also in the audit log. */
+import type { Peer } from '../pipeline/arrival.ts'
+import type { Clock } from '../pipeline/ports.ts'
+import type { Audit } from './audit.ts'
+import type { Log } from './log.ts'
+import type { Metrics } from './metrics.ts'
+
+export interface NoticesOptions {
+  readonly log: Log
+  /** Undefined where no audit log is kept. */
+  readonly audit: Audit | undefined
+  readonly metrics: Pick<Metrics, 'banned'>
+  readonly clock: Pick<Clock, 'wallMs'>
+}
+
+/** A ban that has begun. */
+export interface BanNotice {
+  readonly peer: Peer
+  readonly banMs: number
+  /** What led to it; `operator` where somebody asked for it. */
+  readonly because: 'operator' | { readonly strikes: number; readonly windowMs: number }
+}
+
+export class Notices {
+  readonly #options: NoticesOptions
+
+  constructor(options: NoticesOptions) {
+    this.#options = options
+  }
+
+  /** The process runs. */
+  started(version: string): void {
+    this.#options.log.info('start', `Tollgate ${version} starts on Node.js ${process.version}`, {
+      version,
+      node: process.version,
+      pid: process.pid,
+    })
+  }
+
+  /** A port is open. `what` says for whom (`OTLP/gRPC`, `metrics`). */
+  listening(what: string, address: string): void {
+    this.#options.log.info('listening', `Listening for ${what} on ${address}`, { what, address })
+  }
+
+  /** A token set was loaded. `from` names the file or the option, never its content. */
+  tokensLoaded(count: number, from: string): void {
+    const tokens = count === 1 ? '1 token' : `${count} tokens`
+    this.#options.log.info('tokens_loaded', `Loaded ${tokens} from ${from}`, { count, from })
+  }
+
+  /** A token set was bad; the last good one stays. */
+  tokensKept(count: number, from: string, problem: string): void {
+    this.#options.log.error(
+      'tokens_kept_last_good',
+      `Could not load the tokens from ${from}: ${problem}. The ${count} loaded before stay in use`,
+      { count, from },
+    )
+  }
+
+  /** A certificate was loaded. */
+  certificateLoaded(names: readonly string[], notAfterMs: number): void {
+    const notAfter = new Date(notAfterMs).toISOString()
+    this.#options.log.info(
+      'certificate_loaded',
+      `Loaded the certificate for ${names.join(', ')}, valid until ${notAfter}`,
+      { names, notAfter },
+    )
+  }
+
+  /** A certificate was bad; the last good one stays. */
+  certificateKept(from: string, problem: string, notAfterMs: number): void {
+    const notAfter = new Date(notAfterMs).toISOString()
+    this.#options.log.error(
+      'certificate_kept_last_good',
+      `Could not load the certificate from ${from}: ${problem}. The one loaded before stays in use; it is valid until ${notAfter}`,
+      { from, notAfter },
+    )
+  }
+
+  /** The collector can be reached (again). `awayMs` is how long it could not. */
+  collectorUp(address: string, awayMs?: number): void {
+    const again = awayMs === undefined ? '' : ` again, after ${inWords(awayMs)}`
+    this.#options.log.info('collector_up', `The collector at ${address} can be reached${again}`, {
+      collector: address,
+    })
+  }
+
+  /** The collector cannot be reached. */
+  collectorDown(address: string, cause?: unknown): void {
+    this.#options.log.warn(
+      'collector_down',
+      `The collector at ${address} cannot be reached. Requests wait for it as long as they may`,
+      { collector: address, ...(cause === undefined ? {} : { err: cause }) },
+    )
+  }
+
+  /** A ban began. */
+  banned({ peer, banMs, because }: BanNotice): void {
+    const { log, audit, metrics, clock } = this.#options
+    const why =
+      because === 'operator'
+        ? 'on your order'
+        : `${because.strikes} requests without a valid token within ${inWords(because.windowMs)}`
+    const who = peer.key === peer.address ? peer.key : `${peer.key} (last: ${peer.address})`
+    metrics.banned()
+    log.warn(
+      'ban',
+      `Banned ${who} for ${inWords(banMs)}: ${why}. Lift it with: tollgate bans lift ${peer.key}`,
+      { peer: peer.key, address: peer.address, banSeconds: Math.round(banMs / 1000) },
+    )
+    audit?.write({
+      wallMs: clock.wallMs(),
+      event: 'banned',
+      reason: because === 'operator' ? 'operator' : 'strikes',
+      address: peer.address,
+      seconds: Math.round(banMs / 1000),
+    })
+  }
+
+  /** A ban was lifted before its time. */
+  banLifted(peer: Peer): void {
+    const { log, audit, clock } = this.#options
+    log.info('ban_lifted', `Lifted the ban of ${peer.key}`, { peer: peer.key })
+    audit?.write({
+      wallMs: clock.wallMs(),
+      event: 'ban_lifted',
+      reason: 'operator',
+      address: peer.address,
+    })
+  }
+
+  /** The gateway begins to stop. */
+  draining(signal: string, drainMs: number, inFlight: number): void {
+    this.#options.log.info(
+      'draining',
+      `${signal}: no new requests; waiting up to ${inWords(drainMs)} for ${inFlight} in flight. Once more stops at once`,
+      { signal, drainMs, inFlight },
+    )
+  }
+
+  /** The gateway has stopped. `abandoned` requests did not end in time. */
+  stopped(abandoned: number): void {
+    const rest = abandoned === 0 ? 'nothing was in flight' : `${abandoned} requests were cut off`
+    this.#options.log.info('stop', `Stopped; ${rest}`, { abandoned })
+  }
+
+  /** The audit log cannot be written. */
+  auditFailed(path: string, cause: unknown): void {
+    this.#options.log.error(
+      'audit_failed',
+      `Cannot write the audit log ${path}: lines are lost until this is mended. Requests are not affected`,
+      { path, err: cause },
+    )
+  }
+
+  /** The audit log can be written again. */
+  auditRecovered(path: string, lost: number): void {
+    this.#options.log.info(
+      'audit_recovered',
+      `The audit log ${path} is written again; ${lost} lines were lost since the start`,
+      { path, lost },
+    )
+  }
+}
+
+const UNITS = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['min', 60_000],
+  ['s', 1_000],
+] as const
+
+/** A duration as a person says it: the largest unit that divides it, or else its seconds. */
+export function inWords(durationMs: number): string {
+  for (const [unit, ms] of UNITS)
+    if (durationMs >= ms && durationMs % ms === 0) return `${durationMs / ms} ${unit}`
+  return durationMs < 1000 ? `${Math.round(durationMs)} ms` : `${Math.round(durationMs / 1000)} s`
+}
