@@ -49,4 +49,5 @@ export interface Call {
   onGone(listener: () => void): void
 }
 
-export type OutgoingFields = Readonly<Record<string, string | readonly string[]>>
+/** Header fields or trailers to send: lower-case names. */
+export type OutgoingFields = Readonly<Record<string, string | string[]>>

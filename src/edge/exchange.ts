@@ -1,0 +1,123 @@
+/** One call as the pipeline sees it, whichever protocol it speaks. */
+import type { Permit } from '../pipeline/admit.ts'
+import type { Arrival } from '../pipeline/arrival.ts'
+import { BodyRefused } from '../pipeline/fault.ts'
+import type { Answered, Refusal } from '../pipeline/outcome.ts'
+import type { Collector, CollectorAnswer, Format } from '../pipeline/parcel.ts'
+import type { Clock } from '../pipeline/ports.ts'
+import type { Exchange } from '../pipeline/serve.ts'
+import type { Call, Headers } from './call.ts'
+import type { Encoding } from './headers.ts'
+import { Intake, type IntakeOptions } from './intake.ts'
+
+/** What an edge reads off a request besides its arrival. */
+export interface Shape {
+  readonly format: Format
+  readonly encoding: Encoding | undefined
+  /** Content-Length of an OTLP/HTTP request; a gRPC message tells its length itself. */
+  readonly lengthBytes: number | undefined
+  readonly acceptEncoding: string | undefined
+}
+
+/** How a protocol answers. Both return the bytes of the body they sent. */
+export interface Dialect {
+  readonly isGrpc: boolean
+  answer(call: Call, shape: Shape, answer: CollectorAnswer): number
+  refuse(call: Call, shape: Shape, arrival: Arrival, refusal: Refusal): number
+}
+
+/** What every exchange of a gateway shares. */
+export interface ExchangeSettings extends IntakeOptions {
+  readonly collector: Collector
+  readonly clock: Clock
+  readonly filterHeaders: (headers: Headers, peer: Arrival['peer']) => Record<string, string>
+}
+
+export class CallExchange implements Exchange {
+  readonly arrival: Arrival
+  readonly #call: Call
+  readonly #shape: Shape
+  readonly #dialect: Dialect
+  readonly #settings: ExchangeSettings
+  #intake: Intake | undefined
+  #chargedBytes = 0
+  bytesOut = 0
+
+  constructor(
+    call: Call,
+    arrival: Arrival,
+    shape: Shape,
+    dialect: Dialect,
+    settings: ExchangeSettings,
+  ) {
+    this.#call = call
+    this.arrival = arrival
+    this.#shape = shape
+    this.#dialect = dialect
+    this.#settings = settings
+  }
+
+  get bytesIn(): number {
+    return this.#intake?.receivedBytes ?? 0
+  }
+
+  async forward(permit: Permit): Promise<Answered | Refusal> {
+    const { collector, clock, filterHeaders } = this.#settings
+    const { signal, peer, deadlineMs } = this.arrival
+    const { format, acceptEncoding } = this.#shape
+    if (signal === 'none') throw new TypeError('BUG: admitted without a signal')
+    try {
+      const intake = await this.#take()
+      const { encoding } = intake
+      const headers = filterHeaders(this.#call.headers, peer)
+      const onGone = (listener: () => void) => this.#call.onGone(listener)
+      const parcel = {
+        signal,
+        format,
+        encoding,
+        body: intake,
+        headers,
+        acceptEncoding,
+        deadlineMs,
+        onGone,
+      }
+      const answer = await collector.send(parcel, permit)
+      this.bytesOut = this.#dialect.answer(this.#call, this.#shape, answer)
+      const isGood =
+        answer.protocol === 'grpc'
+          ? answer.status === 0
+          : answer.status >= 200 && answer.status < 300
+      return isGood ? 'accepted' : 'collector_refused'
+    } catch (thrown) {
+      if (thrown instanceof BodyRefused) return thrown.refusal
+      throw thrown
+    } finally {
+      permit.chargeBytes(this.bytesIn - this.#chargedBytes, clock.nowMs())
+      this.#chargedBytes = this.bytesIn
+    }
+  }
+
+  refuse(refusal: Refusal): void {
+    if (refusal.reason === 'client_gone') this.#call.abandon()
+    else this.bytesOut = this.#dialect.refuse(this.#call, this.#shape, this.arrival, refusal)
+  }
+
+  onGone(listener: () => void): void {
+    this.#call.onGone(listener)
+  }
+
+  /** Lets go of what is still held of the body. */
+  dispose(): void {
+    this.#intake?.dispose()
+  }
+
+  /** Reads the message, the first time; a call that is sent again still has it. */
+  async #take(): Promise<Intake> {
+    if (this.#intake !== undefined) return this.#intake
+    const { encoding, lengthBytes } = this.#shape
+    const framing = { isGrpc: this.#dialect.isGrpc, lengthBytes, encoding }
+    this.#intake = new Intake(this.#call.body, framing, this.#settings)
+    await this.#intake.ready()
+    return this.#intake
+  }
+}

@@ -1,0 +1,110 @@
+/** Puts the edge together: sockets, both HTTP engines, both protocols, and the pipeline behind them. */
+import type { TlsOptions } from 'node:tls'
+import type { Peer } from '../pipeline/arrival.ts'
+import { type Pipeline, serve } from '../pipeline/serve.ts'
+import type { Call } from './call.ts'
+import { type ClientAddressSource, createTrustedProxies } from './client-address.ts'
+import { CallExchange, type ExchangeSettings } from './exchange.ts'
+import { grpcDialect, isGrpc, readGrpc } from './grpc.ts'
+import { answerHealth, isHealthCheck } from './grpc-health.ts'
+import { first } from './headers.ts'
+import { httpDialect, readHttp } from './http.ts'
+import { Http1Engine, type PeekBudget } from './http1-engine.ts'
+import { Http2Engine } from './http2-engine.ts'
+import { createPeerOf, type Link, type Port } from './link.ts'
+import { type ListenAddress, Listener } from './listener.ts'
+
+export interface FrontDoorOptions {
+  readonly tls: TlsOptions | undefined
+  readonly clientAddress: ClientAddressSource
+  readonly trustedProxies: readonly string[]
+  readonly maxConnections: number
+  readonly maxConnectionsPerPeer: number
+  readonly handshakeTimeoutMs: number
+  readonly headerTimeoutMs: number
+  readonly idleTimeoutMs: number
+  readonly exchange: ExchangeSettings
+  readonly pipeline: Pipeline
+  readonly peekBudget: PeekBudget | undefined
+  isShut(peer: Peer): boolean
+  /** Whether a health check (which needs no token) may be answered for this peer now. */
+  mayProbe(peer: Peer): boolean
+  isReady(): boolean
+  onOpen(port: Port): void
+  onClose(port: Port): void
+  /** A connection was refused or ended for misuse, in a word. */
+  onRefused(reason: string): void
+}
+
+export class FrontDoor {
+  readonly #options: FrontDoorOptions
+  readonly #listener: Listener
+  readonly #http1: Http1Engine
+  readonly #http2: Http2Engine
+  /** Calls that have not ended. */
+  #calls = 0
+  #onEmpty: (() => void) | undefined
+
+  constructor(options: FrontDoorOptions) {
+    this.#options = options
+    const { headerTimeoutMs, idleTimeoutMs, peekBudget, onRefused: onMisuse } = options
+    const isTrusted = createTrustedProxies(options.trustedProxies)
+    const peerOf = createPeerOf(options.clientAddress, isTrusted)
+    const onCall = (call: Call, link: Link) => this.#onCall(call, peerOf(call.headers, link))
+    const timing = { onCall, headerTimeoutMs, idleTimeoutMs, onMisuse }
+    this.#http1 = new Http1Engine({ ...timing, peekBudget })
+    this.#http2 = new Http2Engine(timing)
+    this.#listener = new Listener({
+      ...options,
+      isTrusted,
+      onHttp1: (socket, link) => this.#http1.take(socket, link),
+      onHttp2: (socket, link) => this.#http2.take(socket, link),
+    })
+  }
+
+  /** Opens a port; both serve both protocols. */
+  async listen(port: Port, address: ListenAddress): Promise<ListenAddress> {
+    await this.#http1.ready()
+    return this.#listener.listen(port, address)
+  }
+
+  setSecureContext(tls: TlsOptions): void {
+    this.#listener.setSecureContext(tls)
+  }
+
+  /** Stops accepting, asks clients to leave, and resolves when the last call has ended. */
+  async drain(): Promise<void> {
+    this.#listener.close()
+    this.#http1.drain()
+    this.#http2.drain()
+    if (this.#calls > 0) await new Promise<void>((resolve) => (this.#onEmpty = resolve))
+  }
+
+  /** Ends every connection at once. */
+  destroy(): void {
+    this.#listener.close()
+    this.#http1.destroy()
+    this.#http2.destroy()
+  }
+
+  #onCall(call: Call, peer: Peer): void {
+    const { exchange: settings, mayProbe, isReady } = this.#options
+    const { clock, collector, maxBodyBytes } = settings
+    const speaksGrpc = call.httpVersion === 2 && isGrpc(first(call.headers, 'content-type'))
+    if (speaksGrpc && isHealthCheck(call) && mayProbe(peer)) {
+      answerHealth(call, isReady)
+      return
+    }
+    const { arrival, shape } = speaksGrpc
+      ? readGrpc(call, peer, clock.nowMs())
+      : readHttp(call, peer, { collector, maxBodyBytes })
+    const dialect = speaksGrpc ? grpcDialect : httpDialect
+    const exchange = new CallExchange(call, arrival, shape, dialect, settings)
+    this.#calls += 1
+    void serve(exchange, this.#options.pipeline).finally(() => {
+      exchange.dispose()
+      this.#calls -= 1
+      if (this.#calls === 0) this.#onEmpty?.()
+    })
+  }
+}

@@ -1,0 +1,235 @@
+/**
+ * The public sockets: what happens to a connection before it speaks HTTP. Accept, PROXY header, ban,
+ * TLS, and the choice between HTTP/2 and HTTP/1.1. Everything a stranger can hold open here has a
+ * time limit and is counted.
+ */
+import { createServer, type Server, type Socket } from 'node:net'
+import {
+  createServer as createTlsServer,
+  type TLSSocket,
+  type TlsOptions,
+  type Server as TlsServer,
+} from 'node:tls'
+import type { Peer } from '../pipeline/arrival.ts'
+import type { ClientAddressSource, IsTrusted } from './client-address.ts'
+import type { Link, Port } from './link.ts'
+import { peerFromAddress } from './peer.ts'
+import { parseProxyHeader } from './proxy-protocol.ts'
+
+const HTTP2_PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+/** Connections the kernel keeps while the event loop is busy. */
+const BACKLOG = 1024
+
+/** Why a connection was refused or ended. Metric labels. */
+export const CONNECTION_REFUSALS = [
+  'banned',
+  'full',
+  'peer_full',
+  'proxy_header',
+  'handshake',
+  'handshake_timeout',
+  'protocol_timeout',
+] as const
+export type ConnectionRefusal = (typeof CONNECTION_REFUSALS)[number]
+
+export interface ListenerOptions {
+  /** Undefined serves plaintext: h2c with prior knowledge and HTTP/1.1. */
+  readonly tls: TlsOptions | undefined
+  readonly clientAddress: ClientAddressSource
+  readonly isTrusted: IsTrusted
+  readonly maxConnections: number
+  /** Connections of one peer. Trusted proxies are not counted. */
+  readonly maxConnectionsPerPeer: number
+  /** From accept to the end of the handshake; the PROXY header and the first bytes of plaintext included. */
+  readonly handshakeTimeoutMs: number
+  /** Whether a peer's connections are closed before the handshake. */
+  isShut(peer: Peer): boolean
+  onHttp1(socket: Socket, link: Link): void
+  onHttp2(socket: Socket, link: Link): void
+  onOpen(port: Port): void
+  onClose(port: Port): void
+  onRefused(reason: ConnectionRefusal): void
+}
+
+/** An address to listen on. Port 0 takes a free one. */
+export interface ListenAddress {
+  readonly host: string
+  readonly port: number
+}
+
+export class Listener {
+  readonly #options: ListenerOptions
+  readonly #tls: TlsServer | undefined
+  readonly #servers: Server[] = []
+  readonly #links = new WeakMap<Socket, Link>()
+  readonly #perPeer = new Map<string, number>()
+  #open = 0
+
+  constructor(options: ListenerOptions) {
+    this.#options = options
+    if (options.tls === undefined) return
+    this.#tls = createTlsServer({ ...options.tls, handshakeTimeout: options.handshakeTimeoutMs })
+    this.#tls.on('secureConnection', (socket) => this.#onSecure(socket))
+    this.#tls.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+      options.onRefused(
+        error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT' ? 'handshake_timeout' : 'handshake',
+      )
+      socket.destroy()
+    })
+  }
+
+  /** Connections open now. */
+  get open(): number {
+    return this.#open
+  }
+
+  /** Opens a port. Rejects with Node's error (EADDRINUSE, EACCES) where it cannot. Resolves with the address taken. */
+  listen(port: Port, { host, port: number }: ListenAddress): Promise<ListenAddress> {
+    const server = createServer(
+      { noDelay: true, keepAlive: true, pauseOnConnect: false },
+      (socket) => this.#onAccept(socket, port),
+    )
+    this.#servers.push(server)
+    return new Promise((resolve, reject) => {
+      server.once('error', reject)
+      server.listen({ host, port: number, backlog: BACKLOG }, () => {
+        server.off('error', reject)
+        // Accepting can fail later (EMFILE); the connection is lost, the gateway is not.
+        server.on('error', () => this.#options.onRefused('full'))
+        const address = server.address()
+        resolve(
+          typeof address === 'object' && address !== null
+            ? { host: address.address, port: address.port }
+            : { host, port: number },
+        )
+      })
+    })
+  }
+
+  /** New connections get this certificate from now on; those that are open keep theirs. */
+  setSecureContext(options: TlsOptions): void {
+    this.#tls?.setSecureContext(options)
+  }
+
+  /** Stops accepting. What is open goes on. */
+  close(): void {
+    for (const server of this.#servers) server.close()
+  }
+
+  #onAccept(socket: Socket, port: Port): void {
+    const { clientAddress, isTrusted, onRefused } = this.#options
+    socket.on('error', () => {})
+    const peer = peerFromAddress(socket.remoteAddress ?? '')
+    if (peer === undefined) {
+      // The client was gone before we looked.
+      socket.destroy()
+    } else if (clientAddress === 'proxy-protocol' && isTrusted(peer.address)) {
+      this.#readProxyHeader(socket, port, peer)
+    } else if (this.#open >= this.#options.maxConnections) {
+      onRefused('full')
+      socket.resetAndDestroy()
+    } else this.#admitConnection(socket, { port, peer })
+  }
+
+  #readProxyHeader(socket: Socket, port: Port, proxy: Peer): void {
+    const { handshakeTimeoutMs, onRefused } = this.#options
+    const refuse = () => {
+      onRefused('proxy_header')
+      socket.destroy()
+    }
+    const timer = setTimeout(refuse, handshakeTimeoutMs)
+    socket.on('close', () => clearTimeout(timer))
+    let read = Buffer.alloc(0)
+    const onReadable = () => {
+      const more: Buffer | null = socket.read()
+      if (more === null) return
+      read = Buffer.concat([read, more])
+      const header = parseProxyHeader(read)
+      if (header.kind === 'incomplete') return
+      clearTimeout(timer)
+      socket.off('readable', onReadable)
+      const peer =
+        header.kind === 'invalid' ? undefined : peerFromAddress(header.address ?? proxy.address)
+      if (header.kind === 'invalid' || peer === undefined) {
+        refuse()
+        return
+      }
+      const rest = read.subarray(header.lengthBytes)
+      if (rest.length > 0) socket.unshift(rest)
+      this.#admitConnection(socket, { port, peer })
+    }
+    socket.on('readable', onReadable)
+  }
+
+  #admitConnection(socket: Socket, link: Link): void {
+    const { isTrusted, isShut, maxConnections, maxConnectionsPerPeer, onRefused, onOpen, onClose } =
+      this.#options
+    const { key, address } = link.peer
+    const ofPeer = this.#perPeer.get(key) ?? 0
+    const reason = isShut(link.peer)
+      ? 'banned'
+      : this.#open >= maxConnections
+        ? 'full'
+        : ofPeer >= maxConnectionsPerPeer && !isTrusted(address)
+          ? 'peer_full'
+          : undefined
+    if (reason !== undefined) {
+      onRefused(reason)
+      socket.resetAndDestroy()
+      return
+    }
+    this.#open += 1
+    this.#perPeer.set(key, ofPeer + 1)
+    onOpen(link.port)
+    socket.on('close', () => {
+      this.#open -= 1
+      const left = (this.#perPeer.get(key) ?? 1) - 1
+      if (left > 0) this.#perPeer.set(key, left)
+      else this.#perPeer.delete(key)
+      onClose(link.port)
+    })
+    if (this.#tls === undefined) this.#sniff(socket, link)
+    else {
+      this.#links.set(socket, link)
+      this.#tls.emit('connection', socket)
+    }
+  }
+
+  #onSecure(socket: TLSSocket): void {
+    socket.on('error', () => {})
+    const link = this.#links.get(rawSocketOf(socket))
+    if (link === undefined) throw new TypeError('BUG: a handshake on a connection nobody knows')
+    if (socket.alpnProtocol === 'h2') this.#options.onHttp2(socket, link)
+    else this.#options.onHttp1(socket, link)
+  }
+
+  /** Plaintext tells its protocol by its first bytes: RFC 9113 section 3.4. */
+  #sniff(socket: Socket, link: Link): void {
+    const { handshakeTimeoutMs, onRefused, onHttp1, onHttp2 } = this.#options
+    const timer = setTimeout(() => {
+      onRefused('protocol_timeout')
+      socket.destroy()
+    }, handshakeTimeoutMs)
+    socket.on('close', () => clearTimeout(timer))
+    let read = Buffer.alloc(0)
+    const onReadable = () => {
+      const more: Buffer | null = socket.read()
+      if (more === null) return
+      read = Buffer.concat([read, more])
+      const length = Math.min(read.length, HTTP2_PREFACE.length)
+      const mayBeHttp2 = read.subarray(0, length).equals(HTTP2_PREFACE.subarray(0, length))
+      if (mayBeHttp2 && length < HTTP2_PREFACE.length) return
+      clearTimeout(timer)
+      socket.off('readable', onReadable)
+      socket.unshift(read)
+      if (mayBeHttp2) onHttp2(socket, link)
+      else onHttp1(socket, link)
+    }
+    socket.on('readable', onReadable)
+  }
+}
+
+/** The socket that a TLS socket was made of, as `tls.Server` keeps it. */
+function rawSocketOf(socket: TLSSocket): Socket {
+  return (socket as unknown as { _parent: Socket })._parent
+}
