@@ -71,9 +71,9 @@ export class AdminListener {
     server.addHook('onRequest', async (request, reply) => {
       reply.header('cache-control', 'no-store')
       reply.header('x-content-type-options', 'nosniff')
-      if (request.method === 'GET' || request.method === 'HEAD') return
+      if (request.method === 'GET' || request.method === 'HEAD') return undefined
       reply.header('allow', 'GET, HEAD').header('connection', 'close')
-      await reply.code(405).type('text/plain').send('Only GET and HEAD are answered here.\n')
+      return reply.code(405).type('text/plain').send('Only GET and HEAD are answered here.\n')
     })
     server.setNotFoundHandler((_request, reply) => {
       reply

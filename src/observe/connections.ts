@@ -15,14 +15,14 @@ export const CONNECTION_REFUSALS = [
   'proxy_header',
   'handshake',
   'handshake_timeout',
-  'header_timeout',
+  'protocol_timeout',
+  'no_hello',
+  'slow_headers',
   'idle',
   'malformed',
-  'flood',
+  'ping_flood',
   'other',
 ] as const
-
-export type ConnectionRefusal = (typeof CONNECTION_REFUSALS)[number]
 
 /** Counts connections. */
 export class ConnectionNumbers {

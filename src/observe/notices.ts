@@ -1,5 +1,4 @@
 /** What happens to the gateway itself, in words that leave no question; bans also in the audit log. */
-import type { Peer } from '../pipeline/arrival.ts'
 import type { Clock } from '../pipeline/ports.ts'
 import type { Audit } from './audit.ts'
 import type { Log } from './log.ts'
@@ -11,14 +10,21 @@ export interface NoticesOptions {
   readonly audit: Audit | undefined
   readonly metrics: Pick<Metrics, 'banned'>
   readonly clock: Pick<Clock, 'wallMs'>
+  /** How many offences within which time make a ban, for the words of the line. */
+  readonly banRule: { readonly strikes: number; readonly windowMs: number } | undefined
 }
 
 /** A ban that has begun. */
 export interface BanNotice {
-  readonly peer: Peer
-  readonly banMs: number
-  /** What led to it; `operator` where somebody asked for it. */
-  readonly because: 'operator' | { readonly strikes: number; readonly windowMs: number }
+  /** What is banned: an address, or the /64 of an IPv6 address. */
+  readonly peerKey: string
+  /** The address that struck last. */
+  readonly address: string
+  readonly lengthMs: number
+  /** Bans of this peer before, as far as they are remembered. */
+  readonly repeats: number
+  /** Set by hand. */
+  readonly isManual: boolean
 }
 
 export class Notices {
@@ -95,37 +101,39 @@ export class Notices {
   }
 
   /** A ban began. */
-  banned({ peer, banMs, because }: BanNotice): void {
-    const { log, audit, metrics, clock } = this.#options
-    const why =
-      because === 'operator'
-        ? 'on your order'
-        : `${because.strikes} requests without a valid token within ${inWords(because.windowMs)}`
-    const who = peer.key === peer.address ? peer.key : `${peer.key} (last: ${peer.address})`
+  banned({ peerKey, address, lengthMs, repeats, isManual }: BanNotice): void {
+    const { log, audit, metrics, clock, banRule } = this.#options
+    const seconds = Math.round(lengthMs / 1000)
+    const who = peerKey === address ? peerKey : `${peerKey} (last seen: ${address})`
+    const strikes =
+      banRule === undefined
+        ? 'too many requests without a valid token'
+        : `${banRule.strikes} requests without a valid token within ${inWords(banRule.windowMs)}`
+    const again = repeats > 0 ? `; banned before: ${repeats}` : ''
     metrics.banned()
     log.warn(
       'ban',
-      `Banned ${who} for ${inWords(banMs)}: ${why}. Lift it with: tollgate bans lift ${peer.key}`,
-      { peer: peer.key, address: peer.address, banSeconds: Math.round(banMs / 1000) },
+      `Banned ${who} for ${inWords(lengthMs)}: ${isManual ? 'set by hand' : strikes}${again}. Lift it with: tollgate bans lift ${peerKey}`,
+      { peer: peerKey, address, seconds, repeats, isManual },
     )
     audit?.write({
       wallMs: clock.wallMs(),
       event: 'banned',
-      reason: because === 'operator' ? 'operator' : 'strikes',
-      address: peer.address,
-      seconds: Math.round(banMs / 1000),
+      reason: isManual ? 'manual' : 'strikes',
+      address,
+      seconds,
     })
   }
 
-  /** A ban was lifted before its time. */
-  banLifted(peer: Peer): void {
+  /** A ban was lifted by hand. */
+  banLifted(peerKey: string): void {
     const { log, audit, clock } = this.#options
-    log.info('ban_lifted', `Lifted the ban of ${peer.key}`, { peer: peer.key })
+    log.info('ban_lifted', `Lifted the ban of ${peerKey}`, { peer: peerKey })
     audit?.write({
       wallMs: clock.wallMs(),
       event: 'ban_lifted',
-      reason: 'operator',
-      address: peer.address,
+      reason: 'manual',
+      address: peerKey,
     })
   }
 

@@ -12,7 +12,7 @@ export interface TokenUsage {
   /** Unix time in milliseconds; undefined where it has not been used. */
   readonly lastUsedMs: number | undefined
   /** Requests admitted since the gateway started. */
-  readonly requests: number
+  readonly count: number
 }
 
 /** What the metrics page asks of the rest of the house. Asked at each scrape; must not throw or wait. */
@@ -29,10 +29,10 @@ export interface Readings {
   tokenUsage(): Iterable<TokenUsage>
   /** Bans in force. */
   bans(): number
-  /** The tables of the limiter. `table` is one of a closed set of names. */
+  /** The bounded tables of limits and bans. `table` is one of a closed set of names. */
   limiterTables(): Iterable<{
     readonly table: string
-    readonly keys: number
+    readonly size: number
     readonly evictions: number
   }>
   /** Certificates in use; none with TLS off. `role` is one of a closed set of names. */
@@ -125,10 +125,7 @@ function declareTokens(registry: Registry, readings: Readings): void {
     registry,
     { name: 'tollgate_token_requests_total', help: 'Requests admitted with a token.', labels },
     () =>
-      bounded(readings.tokenUsage()).map(({ id, holder, requests }) => [
-        { token: id, holder },
-        requests,
-      ]),
+      bounded(readings.tokenUsage()).map(({ id, holder, count }) => [{ token: id, holder }, count]),
   )
 }
 
@@ -137,16 +134,16 @@ function declareTables(registry: Registry, readings: Readings): void {
     registry,
     {
       name: 'tollgate_limiter_keys',
-      help: 'Addresses or tokens that the limiter remembers.',
+      help: 'Entries in each bounded table: addresses or tokens remembered for limits and bans.',
       labels: ['table'],
     },
-    () => [...readings.limiterTables()].map(({ table, keys }) => [{ table }, keys]),
+    () => [...readings.limiterTables()].map(({ table, size }) => [{ table }, size]),
   )
   counter(
     registry,
     {
       name: 'tollgate_limiter_evictions_total',
-      help: 'Entries that the limiter forgot early because its table was full.',
+      help: 'Entries forgotten early because their table was full.',
       labels: ['table'],
     },
     () => [...readings.limiterTables()].map(({ table, evictions }) => [{ table }, evictions]),
@@ -156,7 +153,7 @@ function declareTables(registry: Registry, readings: Readings): void {
 /** At most `MAX_TOKENS_SHOWN` tokens; what goes beyond is one more, called `other`. */
 function bounded(usage: Iterable<TokenUsage>): TokenUsage[] {
   const shown: TokenUsage[] = []
-  let requests = 0
+  let count = 0
   let lastUsedMs: number | undefined
   let rest = 0
   for (const token of usage) {
@@ -165,11 +162,11 @@ function bounded(usage: Iterable<TokenUsage>): TokenUsage[] {
       continue
     }
     rest += 1
-    requests += token.requests
+    count += token.count
     if (token.lastUsedMs !== undefined && token.lastUsedMs > (lastUsedMs ?? 0))
       lastUsedMs = token.lastUsedMs
   }
-  if (rest > 0) shown.push({ id: 'other', holder: 'other', lastUsedMs, requests })
+  if (rest > 0) shown.push({ id: 'other', holder: 'other', lastUsedMs, count })
   return shown
 }
 
