@@ -1,0 +1,207 @@
+/** The gateway as a process of its own, as an operator would start it. */
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Child, runToEnd } from './child.ts'
+import { type Page, parsePage, sumOf } from './exposition.ts'
+import { ROOT, tool } from './tools.ts'
+
+/** The token of tests that do not care about tokens. */
+export const TOKEN = 'tg_test_0123456789abcdefghijklmnopqrstuvwxyz'
+
+export interface GatewayOptions {
+  /** `host:port` of the collector's receivers. Both may be left out; then it starts its sandbox. */
+  readonly collector?: { readonly grpc?: string; readonly http?: string }
+  /** `TOLLGATE_*` variables, over the ones set here. */
+  readonly env?: Readonly<Record<string, string>>
+}
+
+/** A running gateway. */
+export interface Gateway {
+  /** `host:port` of the listeners; they stay the same over a restart. */
+  readonly grpc: string
+  readonly http: string
+  readonly admin: string
+  /** Path of the CA certificate that its clients are to trust. */
+  readonly certificate: string
+  /** Folder that is its TOLLGATE_STATE_DIR, removed in the end. */
+  readonly folder: string
+  readonly pid: number
+  /** /metrics, read. */
+  metrics(): Promise<Page>
+  /** Asserts that every request that came is accounted for: arrivals = outcomes + in flight. */
+  assertInvariant(): Promise<void>
+  /** Requests by outcome, over protocols and signals. */
+  outcomes(): Promise<Record<string, number>>
+  /** The lines it logged since its (last) start. */
+  log(): readonly Readonly<Record<string, unknown>>[]
+  /** All it wrote, for messages. */
+  output(): string
+  /** SIGTERM; asserts that it ends with exit code 0. */
+  stop(): Promise<void>
+  /** Starts it again on the same ports. */
+  start(): Promise<void>
+  /** Stops it if it runs, and removes its folder. */
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+interface Listening {
+  readonly grpc: string
+  readonly http: string
+  readonly admin: string
+}
+
+/** Starts a gateway on free ports of 127.0.0.1 and waits until it listens. */
+export async function spawnGateway({
+  collector = {},
+  env = {},
+}: GatewayOptions = {}): Promise<Gateway> {
+  const folder = await mkdtemp(join(tmpdir(), 'tollgate-gateway-'))
+  const files = await makeCertificate(folder)
+  let at: Listening = { grpc: '127.0.0.1:0', http: '127.0.0.1:0', admin: '127.0.0.1:0' }
+  let child: Child | undefined
+
+  const start = async () => {
+    const started = new Child(
+      process.execPath,
+      ['--disable-warning=ExperimentalWarning', join(ROOT, 'src/main.ts'), 'serve'],
+      {
+        cwd: folder,
+        env: {
+          ...withoutOurs(process.env),
+          TOLLGATE_GRPC_LISTEN: at.grpc,
+          TOLLGATE_HTTP_LISTEN: at.http,
+          TOLLGATE_ADMIN_LISTEN: at.admin,
+          TOLLGATE_STATE_DIR: folder,
+          TOLLGATE_LOG_FORMAT: 'json',
+          TOLLGATE_TLS_CERT: files.certificate,
+          TOLLGATE_TLS_KEY: files.key,
+          TOLLGATE_TOKENS: `tests=${TOKEN}`,
+          ...(collector.grpc === undefined
+            ? {}
+            : { TOLLGATE_COLLECTOR_GRPC: `http://${collector.grpc}` }),
+          ...(collector.http === undefined
+            ? {}
+            : { TOLLGATE_COLLECTOR_HTTP: `http://${collector.http}` }),
+          ...env,
+        },
+      },
+    )
+    child = started
+    at = await started.line('stderr', listening)
+  }
+  const stop = async () => {
+    const running = child
+    child = undefined
+    if (running === undefined) return
+    running.kill('SIGTERM')
+    const { code, signal } = await running.exit
+    assert.deepEqual({ code, signal }, { code: 0, signal: null }, running.output)
+  }
+  const metrics = async () => {
+    const answer = await fetch(`http://${at.admin}/metrics`)
+    assert.equal(answer.status, 200)
+    return parsePage(await answer.text())
+  }
+  try {
+    await start()
+  } catch (error) {
+    child?.kill('SIGKILL')
+    await rm(folder, { recursive: true, force: true })
+    throw error
+  }
+  return {
+    get grpc() {
+      return at.grpc
+    },
+    get http() {
+      return at.http
+    },
+    get admin() {
+      return at.admin
+    },
+    get pid() {
+      return running(child).pid
+    },
+    certificate: files.ca,
+    folder,
+    metrics,
+    async assertInvariant() {
+      const page = await metrics()
+      assert.equal(
+        sumOf(page, 'tollgate_arrivals_total'),
+        sumOf(page, 'tollgate_outcomes_total') + sumOf(page, 'tollgate_in_flight'),
+        'arrivals = outcomes + in flight',
+      )
+    },
+    async outcomes() {
+      const counts: Record<string, number> = {}
+      for (const { labels, value } of (await metrics()).get('tollgate_outcomes_total') ?? []) {
+        const outcome = labels.outcome ?? ''
+        if (value > 0) counts[outcome] = (counts[outcome] ?? 0) + value
+      }
+      return counts
+    },
+    log: () =>
+      running(child)
+        .stderr.map(parseLine)
+        .filter((fields) => fields !== undefined),
+    output: () => child?.output ?? '',
+    stop,
+    start,
+    async [Symbol.asyncDispose]() {
+      try {
+        await stop()
+      } finally {
+        await rm(folder, { recursive: true, force: true })
+      }
+    },
+  }
+}
+
+function running(child: Child | undefined): Child {
+  if (child === undefined) throw new Error('the gateway is stopped')
+  return child
+}
+
+function withoutOurs(env: NodeJS.ProcessEnv): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('TOLLGATE_')))
+}
+
+function parseLine(line: string): Readonly<Record<string, unknown>> | undefined {
+  return line.startsWith('{') ? (JSON.parse(line) as Record<string, unknown>) : undefined
+}
+
+function listening(line: string): Listening | undefined {
+  const fields = parseLine(line)
+  if (fields?.event !== 'listening') return undefined
+  const { grpc, http, admin } = fields
+  if (typeof grpc !== 'string' || typeof http !== 'string' || typeof admin !== 'string')
+    throw new Error(`the listening line lacks an address: ${line}`)
+  return { grpc, http, admin }
+}
+
+/** A CA and a certificate it signed for localhost and 127.0.0.1, as an operator's own PKI makes them. */
+async function makeCertificate(
+  folder: string,
+): Promise<{ ca: string; certificate: string; key: string }> {
+  const file = (name: string) => join(folder, name)
+  const openssl = async (...args: string[]) => {
+    const { code, stderr } = await runToEnd(tool('openssl'), args)
+    assert.equal(code, 0, stderr)
+  }
+  const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
+  await openssl(
+    ...['req', '-x509', ...newKey, '-keyout', file('test-ca.key'), '-out', file('test-ca.pem')],
+    ...['-days', '2', '-subj', '/CN=Test CA', '-addext', 'keyUsage=critical,keyCertSign'],
+  )
+  await openssl(
+    ...['req', '-x509', ...newKey, '-keyout', file('test.key'), '-out', file('test.pem')],
+    ...['-CA', file('test-ca.pem'), '-CAkey', file('test-ca.key'), '-days', '2'],
+    ...['-subj', '/CN=localhost', '-addext', 'basicConstraints=critical,CA:FALSE'],
+    ...['-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1'],
+    ...['-addext', 'extendedKeyUsage=serverAuth'],
+  )
+  return { ca: file('test-ca.pem'), certificate: file('test.pem'), key: file('test.key') }
+}
