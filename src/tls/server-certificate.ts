@@ -1,0 +1,161 @@
+import { createSecureContext, type SecureContext, type TlsOptions } from 'node:tls'
+import { CertificateError } from './certificate-error.ts'
+import {
+  type CertificateFacts,
+  type CredentialPaths,
+  loadServerCredentials,
+  type ServerCredentials,
+} from './credentials.ts'
+import { TLS_SETTINGS } from './settings.ts'
+
+/** Whether clients show a certificate. */
+export type ClientAuth = 'off' | 'optional' | 'required'
+
+/** Tells that a file may have changed; `secrets/file-watch.ts` is one. */
+export interface Watch {
+  start(): Promise<void>
+  /** Follows the file to where it is now. */
+  arm(): Promise<void>
+  close(): void
+}
+
+/** What happened to the certificate. */
+export type CertificateEvent =
+  /** A new pair is in use. */
+  | { readonly kind: 'swapped'; readonly facts: CertificateFacts }
+  /** The files cannot be used; the last good pair goes on. Told once for the same trouble. */
+  | { readonly kind: 'kept'; readonly error: CertificateError; readonly notAfterMs: number }
+
+export interface ServerCertificateOptions extends CredentialPaths {
+  readonly clientAuth: ClientAuth
+  /** Makes the watch of one file; without it only `reload` looks at the files. */
+  readonly watch?: (path: string, onChange: () => void) => Watch
+  /**
+   * Certificate and key are often replaced one after the other. A pair that does not fit is looked
+   * at again after this time before anybody is told; default 2000.
+   */
+  readonly settleMs?: number
+  readonly wallMs?: () => number
+  readonly onEvent: (event: CertificateEvent) => void
+}
+
+/**
+ * The server's certificate, kept up to date with its files. New connections get the new pair; a pair
+ * that cannot be used changes nothing.
+ */
+export class ServerCertificate {
+  readonly #options: ServerCertificateOptions
+  readonly #watches: Watch[] = []
+  #credentials: ServerCredentials
+  #context: SecureContext
+  #work: Promise<unknown> = Promise.resolve()
+  #settle: NodeJS.Timeout | undefined
+  #toldOf: string | undefined
+  #isClosed = false
+
+  private constructor(options: ServerCertificateOptions, credentials: ServerCredentials) {
+    this.#options = options
+    this.#credentials = credentials
+    this.#context = createSecureContext(this.tlsOptions)
+  }
+
+  /** Loads the pair and begins to watch it. Throws a `CertificateError` where it cannot be used. */
+  static async open(options: ServerCertificateOptions): Promise<ServerCertificate> {
+    const credentials = await loadServerCredentials(options, (options.wallMs ?? Date.now)())
+    const certificate = new ServerCertificate(options, credentials)
+    await certificate.#startWatching()
+    return certificate
+  }
+
+  /** For `tls.createServer` and `tls.Server.setSecureContext`: settings, certificate, client authentication. */
+  get tlsOptions(): TlsOptions {
+    const { clientAuth } = this.#options
+    return {
+      ...TLS_SETTINGS,
+      ...this.#credentials.secrets,
+      requestCert: clientAuth !== 'off',
+      rejectUnauthorized: clientAuth === 'required',
+    }
+  }
+
+  /** The pair in use, ready for `SNICallback`. */
+  get secureContext(): SecureContext {
+    return this.#context
+  }
+
+  /** What may be shown of the certificate in use. */
+  get facts(): CertificateFacts {
+    return this.#credentials.facts
+  }
+
+  /** When the certificate in use ends, Unix time in milliseconds. */
+  get notAfterMs(): number {
+    return this.facts.notAfterMs
+  }
+
+  /** Looks at the files now (SIGHUP). Resolves with whether a new pair is in use; trouble is told at once. */
+  reload(): Promise<'swapped' | 'unchanged' | 'kept'> {
+    clearTimeout(this.#settle)
+    return this.#enqueue(true)
+  }
+
+  /** Stops watching. */
+  close(): void {
+    this.#isClosed = true
+    clearTimeout(this.#settle)
+    for (const watch of this.#watches) watch.close()
+    this.#watches.length = 0
+  }
+
+  async #startWatching(): Promise<void> {
+    const { certPath, keyPath, clientCaPath, watch } = this.#options
+    if (watch === undefined) return
+    for (const path of [certPath, keyPath, clientCaPath]) {
+      if (path === undefined) continue
+      this.#watches.push(watch(path, () => void this.#enqueue(false)))
+    }
+    for (const each of this.#watches) await each.start()
+    // The files may have changed between the first look and the watch.
+    await this.#enqueue(false)
+  }
+
+  /** One look at a time, in order. */
+  #enqueue(tellsAtOnce: boolean): Promise<'swapped' | 'unchanged' | 'kept'> {
+    const look = this.#work.then(() => this.#look(tellsAtOnce))
+    this.#work = look.catch(() => {})
+    return look
+  }
+
+  async #look(tellsAtOnce: boolean): Promise<'swapped' | 'unchanged' | 'kept'> {
+    const { wallMs = Date.now, onEvent } = this.#options
+    await Promise.all(this.#watches.map((watch) => watch.arm()))
+    try {
+      const credentials = await loadServerCredentials(this.#options, wallMs())
+      this.#toldOf = undefined
+      clearTimeout(this.#settle)
+      const { cert, key, ca } = this.#credentials.secrets
+      const { secrets, facts } = credentials
+      if (secrets.cert === cert && secrets.key === key && secrets.ca === ca) return 'unchanged'
+      this.#credentials = credentials
+      this.#context = createSecureContext(this.tlsOptions)
+      onEvent({ kind: 'swapped', facts })
+      return 'swapped'
+    } catch (error) {
+      if (!(error instanceof CertificateError)) throw error
+      this.#trouble(error, tellsAtOnce)
+      return 'kept'
+    }
+  }
+
+  #trouble(error: CertificateError, tellsAtOnce: boolean): void {
+    if (this.#isClosed || error.message === this.#toldOf) return
+    if (!tellsAtOnce) {
+      clearTimeout(this.#settle)
+      this.#settle = setTimeout(() => void this.#enqueue(true), this.#options.settleMs ?? 2000)
+      this.#settle.unref()
+      return
+    }
+    this.#toldOf = error.message
+    this.#options.onEvent({ kind: 'kept', error, notAfterMs: this.notAfterMs })
+  }
+}
