@@ -4,6 +4,7 @@
  * version, and what a stranger wrote comes after `client.ip`, so that nobody can forge a line.
  */
 import { type FileHandle, open } from 'node:fs/promises'
+import { redact } from './redact.ts'
 
 const VERSION = 1
 /** Longest string of a stranger that is written, in UTF-16 code units. */
@@ -53,7 +54,7 @@ export function auditLine(entry: AuditEntry): string {
     protocol,
     signal,
     seconds,
-    userAgent: userAgent?.slice(0, MAX_FOREIGN_CHARS),
+    userAgent: userAgent === undefined ? undefined : redact(userAgent.slice(0, MAX_FOREIGN_CHARS)),
   })
   // Some readers take more than \n for the end of a line (U+2028, U+0085).
   return `${line.replace(NOT_PLAIN, escaped)}\n`

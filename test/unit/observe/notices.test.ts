@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { AuditEntry } from '../../../src/observe/audit.ts'
+import { inWords, Notices } from '../../../src/observe/notices.ts'
+import { keptLog } from './fixtures.ts'
+
+function house() {
+  const { log, lines } = keptLog()
+  const entries: AuditEntry[] = []
+  let bans = 0
+  const notices = new Notices({
+    log,
+    audit: { write: (entry) => entries.push(entry) },
+    metrics: {
+      banned: () => {
+        bans += 1
+      },
+    },
+    clock: { wallMs: () => 1_800_000_000_000 },
+    banRule: { strikes: 5, windowMs: 60_000 },
+  })
+  return { notices, lines, entries, bans: () => bans }
+}
+
+test('a ban says who, how long, why and how to lift it; it is counted and audited', () => {
+  const { notices, lines, entries, bans } = house()
+  const ban = { lengthMs: 3_600_000, repeats: 0, isManual: false }
+  notices.banned({ ...ban, peerKey: '203.0.113.9', address: '203.0.113.9' })
+  notices.banned({
+    ...ban,
+    peerKey: '2001:db8::/64',
+    address: '2001:db8::5',
+    lengthMs: 7_200_000,
+    repeats: 1,
+  })
+  notices.banned({ ...ban, peerKey: '198.51.100.7', address: '198.51.100.7', isManual: true })
+  assert.deepEqual(
+    lines.map(({ message }) => message),
+    [
+      'Banned 203.0.113.9 for 1 h: 5 requests without a valid token within 1 min. Lift it with: tollgate bans lift 203.0.113.9',
+      'Banned 2001:db8::/64 (last seen: 2001:db8::5) for 2 h: 5 requests without a valid token within 1 min; banned before: 1. Lift it with: tollgate bans lift 2001:db8::/64',
+      'Banned 198.51.100.7 for 1 h: set by hand. Lift it with: tollgate bans lift 198.51.100.7',
+    ],
+  )
+  assert.equal(bans(), 3)
+  assert.deepEqual(entries[1], {
+    wallMs: 1_800_000_000_000,
+    event: 'banned',
+    reason: 'strikes',
+    address: '2001:db8::5',
+    seconds: 7200,
+  })
+})
+
+test('what happens to the gateway is told with an event of its own', () => {
+  const { notices, lines } = house()
+  notices.started('0.1.0')
+  notices.listening('OTLP/gRPC', '[::]:4317')
+  notices.tokensLoaded(1, '/etc/tollgate/tokens.json')
+  notices.tokensKept(1, '/etc/tollgate/tokens.json', 'the file is empty')
+  notices.certificateLoaded(['otlp.example'], 1_900_000_000_000)
+  notices.certificateKept('/etc/cert.pem', 'the key does not belong to it', 1_900_000_000_000)
+  notices.collectorDown('http://collector:4317')
+  notices.collectorUp('http://collector:4317', 5_400)
+  notices.banLifted('203.0.113.9')
+  notices.auditFailed('/var/log/audit.log', new Error('ENOSPC'))
+  notices.auditRecovered('/var/log/audit.log', 3)
+  notices.draining('SIGTERM', 10_000, 2)
+  notices.stopped(0)
+  assert.deepEqual(
+    lines.map(({ event }) => event),
+    [
+      'start',
+      'listening',
+      'tokens_loaded',
+      'tokens_kept_last_good',
+      'certificate_loaded',
+      'certificate_kept_last_good',
+      'collector_down',
+      'collector_up',
+      'ban_lifted',
+      'audit_failed',
+      'audit_recovered',
+      'draining',
+      'stop',
+    ],
+  )
+  assert.equal(lines[2]?.message, 'Loaded 1 token from /etc/tollgate/tokens.json')
+  assert.match(lines[7]?.message ?? '', /can be reached again, after 5 s$/)
+})
+
+for (const [ms, words] of [
+  [0, '0 ms'],
+  [250, '250 ms'],
+  [1_000, '1 s'],
+  [5_400, '5 s'],
+  [90_000, '90 s'],
+  [5_400_000, '90 min'],
+  [3_600_000, '1 h'],
+  [172_800_000, '2 d'],
+] as const)
+  test(`${ms} ms in words: ${words}`, () => {
+    assert.equal(inWords(ms), words)
+  })
