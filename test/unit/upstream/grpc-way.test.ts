@@ -1,0 +1,454 @@
+import assert from 'node:assert/strict'
+import { constants } from 'node:http2'
+import { afterEach, test } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
+import { BodyRefused, Fault } from '../../../src/pipeline/fault.ts'
+import type { CollectorAnswer, GrpcAnswer, Parcel } from '../../../src/pipeline/parcel.ts'
+import { createCollector, type RunningCollector } from '../../../src/upstream/collector.ts'
+import {
+  type CollectorSettings,
+  type ScriptedCollector,
+  startCollector,
+} from '../../support/collector.ts'
+import { parcel, permit, streamedBody, wholeBody } from '../../support/parcel.ts'
+
+const cleanUp: (() => Promise<void>)[] = []
+afterEach(async () => {
+  for (const close of cleanUp.splice(0).reverse()) await close()
+})
+
+interface Pair {
+  readonly far: ScriptedCollector
+  readonly near: RunningCollector
+  readonly changes: [boolean, string][]
+  send(changes?: Partial<Parcel>): Promise<GrpcAnswer>
+}
+
+async function pair(
+  settings: CollectorSettings = {},
+  timeoutMs = 20_000,
+  far?: ScriptedCollector,
+): Promise<Pair> {
+  const collector = far ?? (await startCollector(settings))
+  const changes: [boolean, string][] = []
+  const near = createCollector({
+    grpc: [{ protocol: 'http:', host: '127.0.0.1', port: collector.grpcPort, path: '' }],
+    http: [],
+    timeoutMs,
+    now: () => performance.now(),
+    onChange: (isAvailable, words) => changes.push([isAvailable, words]),
+  })
+  near.start()
+  cleanUp.push(
+    () => collector.die(),
+    () => near.close(),
+  )
+  await available(near)
+  return {
+    far: collector,
+    near,
+    changes,
+    send: (changed) => near.send(parcel(changed), permit()).then(grpc),
+  }
+}
+
+async function available(near: RunningCollector, is = true): Promise<void> {
+  while (near.isAvailable() !== is) await nextTurn()
+}
+
+function grpc(answer: CollectorAnswer): GrpcAnswer {
+  if (answer.protocol !== 'grpc') throw new TypeError('not an answer over gRPC')
+  return answer
+}
+
+function fault(reason: Fault['reason'], canSendAgain: boolean) {
+  return (error: unknown) => {
+    assert.ok(error instanceof Fault, String(error))
+    assert.deepEqual([error.reason, error.canSendAgain], [reason, canSendAgain], error.message)
+    return true
+  }
+}
+
+test('a message arrives once, with five bytes in front and the headers that travel on', async () => {
+  const { far, send } = await pair()
+  const answer = await send({
+    signal: 'logs',
+    encoding: 'gzip',
+    body: wholeBody(Buffer.from('ab'), Buffer.from('c')),
+    headers: { 'user-agent': 'OTel/1', traceparent: '00-1-2-01' },
+    deadlineMs: performance.now() + 5000,
+  })
+  assert.deepEqual([answer.status, answer.message], [0, ''])
+  assert.deepEqual(answer.body, Buffer.alloc(0))
+  assert.equal(far.reached.length, 1)
+  const [reached] = far.reached
+  assert.equal(reached?.path, '/opentelemetry.proto.collector.logs.v1.LogsService/Export')
+  assert.deepEqual(reached?.bytes(), Buffer.from('\u0001\0\0\0\u0003abc'))
+  const headers = { ...reached?.headers }
+  assert.match(String(headers['grpc-timeout']), /^(4\d{3}|5000)m$/)
+  assert.equal(headers['content-type'], 'application/grpc')
+  assert.equal(headers.te, 'trailers')
+  assert.equal(headers['grpc-encoding'], 'gzip')
+  assert.equal(headers['grpc-accept-encoding'], undefined)
+  assert.equal(headers['user-agent'], 'OTel/1')
+  assert.equal(headers.traceparent, '00-1-2-01')
+  assert.equal(headers[':authority'], `127.0.0.1:${far.grpcPort}`)
+})
+
+test('all signals have their own method, and one connection serves them all', async () => {
+  const { far, send } = await pair()
+  for (const signal of ['traces', 'metrics', 'logs', 'profiles'] as const) await send({ signal })
+  assert.deepEqual(
+    far.reached.map(({ path }) => path.split('.').at(-1)),
+    [
+      'TraceService/Export',
+      'MetricsService/Export',
+      'LogsService/Export',
+      'ProfilesService/Export',
+    ],
+  )
+  assert.equal(far.connections, 1)
+})
+
+test('without a client deadline the collector is told our own limit', async () => {
+  const { far, send } = await pair({}, 7000)
+  await send()
+  assert.equal(far.reached[0]?.headers['grpc-timeout'], '7000m')
+})
+
+test('message, metadata and trailers come back unchanged', async () => {
+  const { far, send } = await pair()
+  far.behave({
+    kind: 'ok',
+    message: Buffer.from('partial success'),
+    headers: { 'x-first': '1', server: 'hidden' },
+    trailers: { 'x-last': '2', 'blob-bin': 'AAEC' },
+  })
+  const answer = await send()
+  assert.equal(answer.body?.toString(), 'partial success')
+  assert.deepEqual({ ...answer.headers }, { 'x-first': '1' })
+  assert.deepEqual({ ...answer.trailers }, { 'x-last': '2', 'blob-bin': 'AAEC' })
+})
+
+for (const isTrailersOnly of [true, false]) {
+  test(`a refusal comes back with its details (trailers only: ${isTrailersOnly})`, async () => {
+    const { far, send } = await pair()
+    const detailsBin = Buffer.from('\u0008\u000e details').toString('base64')
+    far.behave({
+      kind: 'refuse',
+      status: 8,
+      message: 'zu viel: 100%25 %C3%BC',
+      detailsBin,
+      trailers: { 'google.rpc.retryinfo-bin': 'CgIIAQ' },
+      isTrailersOnly,
+    })
+    const answer = await send()
+    assert.equal(answer.status, 8)
+    assert.equal(answer.message, 'zu viel: 100% ü')
+    assert.equal(answer.detailsBin, detailsBin)
+    assert.equal(answer.body, undefined)
+    assert.deepEqual({ ...answer.trailers }, { 'google.rpc.retryinfo-bin': 'CgIIAQ' })
+  })
+}
+
+test('a gzip answer passes where the client takes it, and is unpacked where not', async () => {
+  const { far, send } = await pair()
+  const zipped = gzipSync('answer')
+  far.behave({ kind: 'ok', message: zipped, encoding: 'gzip' })
+  const passed = await send({ acceptEncoding: 'identity, deflate, gzip' })
+  assert.deepEqual([passed.body, passed.encoding], [zipped, 'gzip'])
+  const unpacked = await send({ acceptEncoding: 'gzip;q=0, br' })
+  assert.deepEqual([unpacked.body?.toString(), unpacked.encoding], ['answer', undefined])
+  assert.deepEqual(
+    far.reached.map(({ headers }) => headers['grpc-accept-encoding']),
+    ['gzip', undefined],
+  )
+})
+
+for (const [httpStatus, status] of [
+  [401, 16],
+  [404, 12],
+  [429, 14],
+  [502, 14],
+  [500, 14],
+  [418, 2],
+] as const) {
+  test(`HTTP ${httpStatus} without a gRPC status means ${status}`, async () => {
+    const { far, send } = await pair()
+    far.behave({ kind: 'bare', httpStatus, body: '<html>' })
+    const answer = await send()
+    assert.equal(answer.status, status)
+    assert.match(answer.message, new RegExp(`HTTP ${httpStatus}`))
+    assert.equal(answer.body, undefined)
+  })
+}
+
+test('an answer that ends without a status is no answer', async () => {
+  const { far, send } = await pair()
+  far.behave({ kind: 'bare', httpStatus: 200 })
+  await assert.rejects(send(), fault('collector_unavailable', false))
+})
+
+test('an answer beyond the limit is final, since the data may have been taken', async () => {
+  const { far, send } = await pair()
+  far.behave({ kind: 'ok', message: Buffer.alloc(4 * 1024 * 1024 + 1) })
+  const answer = await send()
+  assert.equal(answer.status, 8)
+  far.behave({ kind: 'ok', message: Buffer.alloc(4 * 1024 * 1024) })
+  assert.equal((await send()).body?.length, 4 * 1024 * 1024)
+})
+
+test('a reset in the middle of the answer is a fault that is not repeated by us', async () => {
+  const { far, send } = await pair()
+  far.behave({ kind: 'reset', when: 'mid-answer' })
+  await assert.rejects(send(), fault('collector_unavailable', false))
+  assert.equal(far.reached.length, 1)
+})
+
+test('REFUSED_STREAM may be sent again where the message is at hand', async () => {
+  const { far, send } = await pair()
+  const code = constants.NGHTTP2_REFUSED_STREAM
+  far.behave({ kind: 'reset', when: 'at-once', code })
+  await assert.rejects(send(), fault('collector_unavailable', true))
+  const body = streamedBody(7, async function* () {
+    yield Buffer.from('message')
+  })
+  await assert.rejects(send({ body }), fault('collector_unavailable', false))
+})
+
+for (const code of [constants.NGHTTP2_NO_ERROR, constants.NGHTTP2_ENHANCE_YOUR_CALM]) {
+  test(`a stream that GOAWAY (${code}) disowns may be sent again, over a new connection`, async () => {
+    const { far, near, send } = await pair()
+    await send()
+    far.script({ kind: 'goaway', takesThis: false, code })
+    await assert.rejects(send(), fault('collector_unavailable', true))
+    await available(near)
+    assert.equal((await send()).status, 0)
+    assert.equal(far.connections, 2)
+  })
+}
+
+test('GOAWAY lets what is under way end, and later calls go over a new connection', async () => {
+  const { far, changes, send } = await pair()
+  await send()
+  // A connection of less than a second counts as failed, so this one has to have lasted.
+  await new Promise((resolve) => setTimeout(resolve, 1001))
+  far.script({ kind: 'goaway', takesThis: true })
+  assert.equal((await send()).status, 0)
+  const afterwards = await Promise.all([send(), send()])
+  assert.deepEqual(
+    afterwards.map(({ status }) => status),
+    [0, 0],
+  )
+  assert.equal(far.connections, 2)
+  assert.deepEqual(
+    changes.map(([isUp]) => isUp),
+    [true],
+  )
+})
+
+test('a connection lost after sending is a fault, not repeated by us; the next connection serves', async () => {
+  const { far, near, changes, send } = await pair()
+  far.script({ kind: 'die' })
+  await assert.rejects(send(), fault('collector_unavailable', false))
+  await available(near)
+  assert.equal((await send()).status, 0)
+  assert.equal(far.reached.length, 2)
+  assert.deepEqual(
+    changes.map(([isUp]) => isUp),
+    [true, false, true],
+  )
+})
+
+test('nobody there: nothing is read or sent, and the call may come again when the port is back', async () => {
+  const { far, near, changes, send } = await pair()
+  const { grpcPort } = far
+  await far.die()
+  await available(near, false)
+  let isRead = false
+  const body = streamedBody(1, async function* () {
+    isRead = true
+    yield Buffer.from('x')
+  })
+  await assert.rejects(send({ body }), fault('collector_unavailable', true))
+  assert.equal(isRead, false)
+  while (near.state()[0]?.lastError !== 'connection refused') await nextTurn()
+  const again = await startCollector({ grpcPort })
+  cleanUp.push(() => again.die())
+  await available(near)
+  assert.equal((await send({ body })).status, 0)
+  assert.equal(again.reached.length, 1)
+  assert.deepEqual(
+    changes.map(([isUp]) => isUp),
+    [true, false, true],
+  )
+})
+
+test('no answer within our limit: the call is cancelled and not repeated', async () => {
+  const { far, send } = await pair({}, 50)
+  far.behave({ kind: 'stall' })
+  await assert.rejects(send(), fault('collector_timeout', false))
+  await far.until(() => far.reached[0]?.resetCode === constants.NGHTTP2_CANCEL)
+})
+
+test("no answer within the client's deadline: the call is cancelled", async () => {
+  const { far, send } = await pair()
+  far.behave({ kind: 'stall' })
+  const deadlineMs = performance.now() + 50
+  await assert.rejects(send({ deadlineMs }), fault('collector_timeout', false))
+  await far.until(() => far.reached[0]?.resetCode === constants.NGHTTP2_CANCEL)
+})
+
+test('a client that goes away cancels its call', async () => {
+  const { far, send } = await pair()
+  far.behave({ kind: 'stall' })
+  let leave = () => {}
+  const sent = send({
+    onGone(listener) {
+      leave = listener
+    },
+  })
+  await Promise.all([
+    assert.rejects(sent, fault('client_gone', false)),
+    far.hasReached(1).then(() => leave()),
+  ])
+  await far.until(() => far.reached[0]?.resetCode === constants.NGHTTP2_CANCEL)
+})
+
+test('a client that is gone already is not sent at all', async () => {
+  const { far, send } = await pair()
+  await assert.rejects(send({ onGone: (listener) => listener() }), fault('client_gone', false))
+  await send()
+  assert.equal(far.reached.length, 1)
+})
+
+test('what ends the body early cancels the call and comes back as it was thrown', async () => {
+  const { far, send } = await pair()
+  const refused = new BodyRefused({ reason: 'too_large' })
+  const body = streamedBody(100, async function* () {
+    yield Buffer.alloc(10)
+    throw refused
+  })
+  await assert.rejects(send({ body }), (error) => error === refused)
+  await far.until(() => far.reached[0]?.resetCode === constants.NGHTTP2_CANCEL)
+  assert.equal(far.reached[0]?.isComplete, false)
+})
+
+test('the stream to the collector ends only after the body has passed its last check', async () => {
+  const { far, send } = await pair()
+  let pass = () => {}
+  const passed = new Promise<void>((resolve) => {
+    pass = resolve
+  })
+  const body = streamedBody(4, async function* () {
+    yield Buffer.from('body')
+    await passed
+  })
+  const sent = send({ body })
+  await far.until(() => far.reached[0]?.bytes().length === 9)
+  assert.equal(far.reached[0]?.isComplete, false)
+  pass()
+  assert.equal((await sent).status, 0)
+})
+
+test('a body of another length than announced never becomes a whole message', async () => {
+  const { far, send } = await pair()
+  for (const length of [3, 5]) {
+    const body = streamedBody(length, async function* () {
+      yield Buffer.from('body')
+    })
+    await assert.rejects(send({ body }), fault('internal', false))
+  }
+  await far.until(() => far.reached.every(({ resetCode }) => resetCode === 8))
+  assert.equal(far.reached.filter(({ isComplete }) => isComplete).length, 0)
+})
+
+test('a body of unknown length is collected and sent whole', async () => {
+  const { far, send } = await pair()
+  const body = streamedBody(undefined, async function* () {
+    yield Buffer.from('bo')
+    yield Buffer.from('dy')
+  })
+  assert.equal((await send({ body })).status, 0)
+  assert.deepEqual(far.reached[0]?.bytes(), Buffer.from('\0\0\0\0\u0004body'))
+})
+
+test('an answer before the end of the body stops the reading of it', async () => {
+  const { far, send } = await pair()
+  far.behave({ kind: 'refuse', status: 3, isEarly: true })
+  let isReturned = false
+  const body = streamedBody(2 ** 30, async function* () {
+    try {
+      for (;;) yield Buffer.alloc(16 * 1024)
+    } finally {
+      isReturned = true
+    }
+  })
+  assert.equal((await send({ body })).status, 3)
+  while (!isReturned) await nextTurn()
+})
+
+test('a collector that does not read holds the body back at the windows', async () => {
+  const { far, send } = await pair()
+  far.behave({ kind: 'slow' })
+  const total = 64 * 64 * 1024
+  let handedOver = 0
+  const body = streamedBody(total, async function* () {
+    while (handedOver < total) {
+      handedOver += 64 * 1024
+      yield Buffer.alloc(64 * 1024)
+    }
+  })
+  const sent = send({ body })
+  await far.hasReached(1)
+  // The default windows of HTTP/2 and Node's buffers take some; then it stands still.
+  for (let before = -1; before !== handedOver; ) {
+    before = handedOver
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  assert.ok(handedOver <= 6 * 64 * 1024, `${handedOver} bytes were taken from the client`)
+  far.resumeReading()
+  assert.equal((await sent).status, 0)
+  assert.equal(far.reached[0]?.bytes().length, total + 5)
+})
+
+test('32 uploads of 1 MiB at once all arrive and all are answered', async () => {
+  const { far, send } = await pair()
+  const message = Buffer.alloc(1024 * 1024, 7)
+  const answers = await Promise.all(
+    Array.from({ length: 96 }, (_, index) => {
+      if (index % 3 > 0) return send({ body: wholeBody(message) })
+      const body = streamedBody(message.length, async function* () {
+        for (let at = 0; at < message.length; at += 65_536) yield message.subarray(at, at + 65_536)
+      })
+      return send({ body })
+    }),
+  )
+  assert.equal(answers.filter(({ status }) => status === 0).length, 96)
+  assert.equal(far.reached.length, 96)
+  assert.ok(far.reached.every((reached) => reached.bytes().length === message.length + 5))
+})
+
+test('more calls than the collector takes at once wait for their turn, in order', async () => {
+  const { far, send } = await pair({ settings: { maxConcurrentStreams: 2 } })
+  const sent = Array.from({ length: 20 }, (_, index) =>
+    send({ headers: { 'x-number': String(index) } }),
+  )
+  assert.equal((await Promise.all(sent)).filter(({ status }) => status === 0).length, 20)
+  assert.deepEqual(
+    far.reached.map(({ headers }) => Number(headers['x-number'])),
+    Array.from({ length: 20 }, (_, index) => index),
+  )
+})
+
+test('a call that waits for its turn when the connection is lost was not sent', async () => {
+  const { far, send } = await pair({ settings: { maxConcurrentStreams: 1 } })
+  far.script({ kind: 'die' })
+  const results = await Promise.allSettled([send(), send()])
+  const repeatable = results.map(
+    (result) => result.status === 'rejected' && (result.reason as Fault).canSendAgain,
+  )
+  assert.deepEqual(repeatable, [false, true])
+  assert.equal(far.reached.length, 1)
+})
