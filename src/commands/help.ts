@@ -1,0 +1,24 @@
+import { optionsHelp } from '../config/document.ts'
+import type { CommandIo } from './io.ts'
+
+const OVERVIEW = `Tollgate: the front door of an OpenTelemetry Collector
+
+  tollgate [serve] [options]      run the gateway; a sandbox where nothing is configured
+  tollgate check [options]        look at configuration, certificate, tokens and collector
+      --send                      … and send one trace, one metric and one log through it
+  tollgate token create|import|list|revoke
+                                  the tokens that agents show
+  tollgate bans list|add|lift     the addresses that are shut out
+  tollgate healthcheck [options]  ask the running gateway whether it is ready: exit code 0 or 1
+  tollgate help [command]
+  tollgate version
+
+Every option is also an environment variable (--max-body is TOLLGATE_MAX_BODY), and --NAME-file
+reads its value from a file. Defaults are in parentheses.
+`
+
+/** `tollgate help`: the commands and every option. */
+export async function runHelp(_argv: readonly string[], { stdout }: CommandIo): Promise<number> {
+  stdout.write(`${OVERVIEW}\n${optionsHelp()}`)
+  return 0
+}
