@@ -41,7 +41,6 @@ export class FrontDoor {
   readonly #listener: Listener
   readonly #http1: Http1Engine
   readonly #http2: Http2Engine
-  /** Calls that have not ended. */
   #calls = 0
   #onEmpty: (() => void) | undefined
 
@@ -68,6 +67,12 @@ export class FrontDoor {
     return this.#listener.listen(port, address)
   }
 
+  /** Calls that have not ended. */
+  get calls(): number {
+    return this.#calls
+  }
+
+  /** New connections get this certificate from now on. */
   setSecureContext(tls: TlsOptions): void {
     this.#listener.setSecureContext(tls)
   }

@@ -13,9 +13,10 @@ import { Gone } from './gone.ts'
 import type { Link, OnCall } from './link.ts'
 import { rpcStatusToJson } from './rpc-status.ts'
 
-/** A request body that was refused unread is read and dropped up to this size, to keep the connection. */
+/** What is left of the body of an answered request is read and dropped up to this size. */
 const DRAIN_BYTES = 64 * 1024
-const DRAIN_MS = 5000
+/** Beyond that the client has so long to read the answer before the connection is reset. */
+const LINGER_MS = 5000
 const MAX_HEADER_BYTES = 16 * 1024
 
 /** What a peer has left, for the usual headers. */
@@ -256,26 +257,27 @@ class Http1Call implements Call, Body {
   }
 
   /**
-   * Gets rid of a body that will not be read. HTTP/1.1 has no way to refuse it but closing the
-   * connection, so a small one is dropped as it comes. False where the connection has to close.
+   * Gets rid of a body that will not be read. HTTP/1.1 has no way to refuse one, so a small rest is
+   * dropped as it comes and the connection kept. A large one is left in the client's hands while it
+   * reads the answer: resetting at once would take the answer from it. False where the connection
+   * has to close with the answer.
    */
   #dropRest(): boolean {
     const request = this.#request
     if (request.complete) return true
     // Whether the client sends the body after all is anyone's guess: RFC 9110 section 10.1.1.
     if (this.#expectsContinue && !this.#isReading) return false
-    const declared = Number(request.headers['content-length'] ?? 0)
     let dropped = 0
-    const timer = setTimeout(() => request.socket.destroy(), DRAIN_MS)
+    const timer = setTimeout(() => request.socket.destroy(), LINGER_MS)
     request.removeAllListeners('data')
     request.on('data', (bytes: Buffer) => {
       dropped += bytes.length
-      if (dropped > DRAIN_BYTES) request.socket.destroy()
+      if (dropped > DRAIN_BYTES) request.pause()
     })
     request.on('close', () => clearTimeout(timer))
     request.on('end', () => clearTimeout(timer))
     request.resume()
-    return declared <= DRAIN_BYTES
+    return true
   }
 }
 

@@ -1,0 +1,285 @@
+/**
+ * The composition root: builds every part from the configuration, opens the ports, reloads, drains.
+ * The only place that knows both sides of a port of the pipeline.
+ */
+import { readFile } from 'node:fs/promises'
+import { isIPv6 } from 'node:net'
+import { join } from 'node:path'
+import { openControl } from './admin/control.ts'
+import { readiness } from './admin/health.ts'
+import { AdminListener } from './admin/listener.ts'
+import type { Config } from './config/config.ts'
+import { createTrustedProxies } from './edge/client-address.ts'
+import { FrontDoor } from './edge/front-door.ts'
+import { createHeaderFilter } from './edge/headers.ts'
+import { InFlightBytes } from './edge/in-flight-bytes.ts'
+import { peerFromAddress } from './edge/peer.ts'
+import { AuditFile } from './observe/audit.ts'
+import { RequestJournal } from './observe/journal.ts'
+import type { Log } from './observe/log.ts'
+import { Metrics } from './observe/metrics.ts'
+import { Notices } from './observe/notices.ts'
+import type { Peer } from './pipeline/arrival.ts'
+import { faultOf } from './pipeline/fault.ts'
+import { Hold } from './pipeline/hold.ts'
+import type { Clock } from './pipeline/ports.ts'
+import { BanFile } from './stores/ban-file.ts'
+import { Bans } from './stores/bans.ts'
+import { Budgets } from './stores/budgets.ts'
+import { createExempt } from './stores/exempt.ts'
+import { TokenStore } from './stores/tokens.ts'
+import { createCollector } from './upstream/collector.ts'
+import { openCertificate, openTokens, type Watched } from './watched-files.ts'
+
+/** What still waits is refused this long before the drain time is over, so that the answers go out. */
+const LAST_WORDS_MS = 500
+
+const CLOCK: Clock = { nowMs: () => performance.now(), wallMs: () => Date.now() }
+
+export interface GatewayOptions {
+  readonly version: string
+  readonly log: Log
+}
+
+/** A running gateway. */
+export interface Gateway {
+  /** Where it listens, as `host:port`; undefined for a port that is off. */
+  readonly addresses: Readonly<Record<'grpc' | 'http' | 'admin', string | undefined>>
+  /** Reads tokens and certificate again and reopens the audit log, as SIGHUP asks. */
+  reload(): Promise<void>
+  /**
+   * Stops: /readyz fails, nothing new is accepted, what is under way ends (at most for the drain
+   * time), everything is closed. Resolves with how many requests were cut off.
+   */
+  drain(why: string): Promise<number>
+}
+
+/**
+ * Builds a gateway and opens its ports. The configuration names tokens, a collector and, unless TLS
+ * is off, a certificate: what stands in for them (`serve`) is settled by then. Rejects in words where tokens, certificate or state are
+ * unusable, and with Node's error where a port cannot be opened; nothing is left open then.
+ */
+export async function openGateway(
+  config: Config,
+  { version, log }: GatewayOptions,
+): Promise<Gateway> {
+  /** What has been opened, closed in reverse order. */
+  const opened: { close(): unknown }[] = []
+  const closeAll = async () => {
+    for (const part of opened.reverse()) await part.close()
+  }
+  let isDraining = false
+  let tokenSource: Watched | undefined
+
+  const audit = await openAudit()
+  const inFlightBytes = new InFlightBytes(config.maxInFlightBytes)
+  const tokens = new TokenStore({
+    defaultLimits: {
+      requests: config.tokenRequests,
+      bytes: config.tokenBytes,
+      inFlight: config.tokenInFlight,
+    },
+  })
+  const budgets = new Budgets({
+    peer: { requests: config.peerRequests, bytes: config.peerBytes, inFlight: config.peerInFlight },
+  })
+  const metrics: Metrics = new Metrics({ version, readings: readings() })
+  const { banStrikes, banWindowMs } = config
+  const banRule =
+    banStrikes === undefined ? undefined : { strikes: banStrikes, windowMs: banWindowMs }
+  const notices = new Notices({ log, audit, metrics, clock: CLOCK, banRule })
+  notices.started(version)
+  const journal = new RequestJournal({ numbers: metrics.requests, log, audit, clock: CLOCK })
+  const isTrusted = createTrustedProxies(config.trustedProxies)
+  const isExempt = createExempt(config.banExempt)
+  const bans = new Bans({
+    strikes: banStrikes,
+    windowMs: banWindowMs,
+    banMs: config.banMs,
+    // A trusted proxy is everybody behind it.
+    exempt: (peer) => isExempt(peer) || isTrusted(peer.address),
+    peerOf: peerFromAddress,
+    onBan: (ban) => notices.banned(ban),
+    onLift: (peerKey) => notices.banLifted(peerKey),
+  })
+  const collectorCa =
+    config.collectorCa === undefined ? undefined : await readFile(config.collectorCa, 'utf8')
+  const collector = createCollector({
+    grpc: config.collectorGrpc,
+    http: config.collectorHttp,
+    ca: collectorCa,
+    timeoutMs: config.collectorTimeoutMs,
+    now: CLOCK.nowMs,
+    onChange: (isAvailable, words) => {
+      if (isAvailable) log.info('collector_up', words)
+      else log.warn('collector_down', `${words}. Requests wait for it as long as they may`)
+      hold.wake()
+    },
+  })
+  const hold = new Hold(config, { bans, tokens, budgets, destination: collector }, CLOCK, journal)
+  const certificate = await openTls()
+  const door = new FrontDoor({
+    ...config,
+    tls: certificate?.current.tlsOptions,
+    exchange: {
+      ...config,
+      collector,
+      clock: CLOCK,
+      inFlightBytes,
+      filterHeaders: createHeaderFilter(config.forwardHeaders),
+    },
+    pipeline: { hold, journal, clock: CLOCK, faultOf },
+    peekBudget: config.peerRequests && ((key: string) => budgets.peek(key, CLOCK.nowMs())),
+    isShut: (peer) => bans.isShut(peer, CLOCK.nowMs()),
+    mayProbe,
+    isReady: () => ready().isReady,
+    onOpen: (port) => metrics.connections.opened(port),
+    onClose: (port) => metrics.connections.closed(port),
+    onRefused: (reason) => metrics.connections.refused(reason),
+  })
+
+  try {
+    tokenSource = await openTokens(config, tokens, notices, hold.wake)
+    opened.push(tokenSource)
+    const control = await openControl({
+      stateDir: config.stateDir,
+      bans: {
+        list: () => bans.list(CLOCK.nowMs()),
+        add: (address, ms) => bans.add(address, ms, CLOCK.nowMs()),
+        lift: (address) => bans.lift(address, CLOCK.nowMs()),
+      },
+    })
+    opened.push(control)
+    const banFile = await BanFile.open(
+      {
+        path: join(config.stateDir, 'bans.json'),
+        clock: CLOCK,
+        onEvent: (event) => notices.banFile(event),
+      },
+      bans,
+    )
+    opened.push(banFile, collector, { close: () => door.destroy() })
+    collector.start()
+    const addresses = await listen()
+    return { addresses, reload, drain }
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+
+  async function openAudit(): Promise<AuditFile | undefined> {
+    const path = config.auditLog
+    if (path === undefined) return undefined
+    const file: AuditFile = await AuditFile.open({
+      path,
+      onFailure: (cause) => notices.auditFailed(path, cause),
+      onRecovery: () => notices.auditRecovered(path, file.lostLines),
+    })
+    opened.push(file)
+    return file
+  }
+
+  async function openTls() {
+    const { tls, tlsCert, tlsKey } = config
+    if (tls === 'off') return undefined
+    if (tlsCert === undefined || tlsKey === undefined)
+      throw new TypeError('BUG: TLS without a certificate')
+    const paths = { ...config, tlsCert, tlsKey }
+    const opening = await openCertificate(paths, notices, (current) => {
+      door.setSecureContext(current.tlsOptions)
+    })
+    opened.push(opening.state)
+    return opening
+  }
+
+  async function listen(): Promise<Gateway['addresses']> {
+    const open = async (port: 'grpc' | 'http') => {
+      const at = config[`${port}Listen`]
+      if (at === undefined) return undefined
+      const { host, port: number } = await door.listen(port, at)
+      return isIPv6(host) ? `[${host}]:${number}` : `${host}:${number}`
+    }
+    let admin: string | undefined
+    if (config.adminListen !== undefined) {
+      const listener = new AdminListener({
+        ...config.adminListen,
+        metrics,
+        readiness: ready,
+        version,
+        onError: (cause) =>
+          log.error('internal', 'A page of the admin port failed', { err: cause }),
+      })
+      opened.push(listener)
+      admin = new URL((await listener.start()).address).host
+    }
+    const addresses = { grpc: await open('grpc'), http: await open('http'), admin }
+    notices.listening(addresses)
+    return addresses
+  }
+
+  async function reload(): Promise<void> {
+    log.info('reload', 'Reading tokens and certificate again')
+    await Promise.all([tokenSource?.reload(), certificate?.state.reload(), audit?.reopen()])
+  }
+
+  async function drain(why: string): Promise<number> {
+    isDraining = true
+    notices.draining(why, config.drainMs, door.calls)
+    const lastWords = setTimeout(
+      () => hold.refuseAll({ reason: 'draining' }),
+      Math.max(0, config.drainMs - LAST_WORDS_MS),
+    )
+    const timeUp = Promise.withResolvers<void>()
+    const timer = setTimeout(timeUp.resolve, config.drainMs)
+    await Promise.race([door.drain(), timeUp.promise])
+    clearTimeout(timer)
+    clearTimeout(lastWords)
+    const abandoned = door.calls
+    journal.flush()
+    await closeAll()
+    notices.stopped(abandoned)
+    return abandoned
+  }
+
+  function ready() {
+    return readiness(
+      {
+        isCollectorUp: () => collector.isAvailable(),
+        tokensLoaded: () => tokens.count,
+        certificateNotAfterMs: () => certificate?.current.notAfterMs,
+        isDraining: () => isDraining,
+      },
+      CLOCK.wallMs(),
+    )
+  }
+
+  function readings(): ConstructorParameters<typeof Metrics>[0]['readings'] {
+    return {
+      inFlightBytes: () => inFlightBytes.bytes,
+      tokens: () => ({
+        loaded: tokens.count,
+        isLastReloadGood: tokenSource?.isGood ?? false,
+        lastGoodReloadMs: tokenSource?.lastGoodMs,
+      }),
+      tokenUsage: () => tokens.usage(CLOCK.wallMs()),
+      bans: () => bans.list(CLOCK.nowMs()).length,
+      limiterTables: () => [...budgets.tables(), ...bans.tables()],
+      certificates: () =>
+        certificate === undefined
+          ? []
+          : [{ role: 'server', notAfterMs: certificate.current.notAfterMs }],
+      isLastCertificateReloadGood: () => certificate?.state.isGood,
+      isCollectorUp: () => collector.isAvailable(),
+      lostLines: () => ({ log: log.lostLines, audit: audit?.lostLines ?? 0 }),
+    }
+  }
+
+  /** A health check takes from the budget of its address like any request. */
+  function mayProbe(peer: Peer): boolean {
+    const nowMs = CLOCK.nowMs()
+    if (bans.isBanned(peer, nowMs) || budgets.waitMs(peer, undefined, nowMs) > 0) return false
+    budgets.take(peer, undefined, nowMs)
+    budgets.release(peer, undefined)
+    return true
+  }
+}
