@@ -3,29 +3,32 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** A program that runs in the foreground until `stop`. */
 export interface Running {
   readonly pid: number
   readonly logPath: string
-  /** Asks it to end (SIGTERM), and makes it end after five seconds. */
+  /** Asks it to end (SIGTERM), and makes it end after fifteen seconds. */
   stop(): Promise<void>
 }
 
 /**
- * Starts a program whose output goes to `logPath`, and waits until all `ports` of 127.0.0.1 take
+ * Starts a program in a directory of its own, its output going to `log` there, and waits until all `ports` of 127.0.0.1 take
  * connections. Throws with the end of the log where it does not come up within ten seconds.
  */
 export async function start(
   command: readonly [string, ...string[]],
-  options: { logPath: string; ports: readonly number[]; env?: Record<string, string> },
+  options: { directory: string; ports: readonly number[]; env?: Record<string, string> },
 ): Promise<Running> {
-  const { logPath, ports } = options
+  const { directory, ports } = options
+  const logPath = join(directory, 'log')
   const log = openSync(logPath, 'w')
   const [program, ...args] = command
   const child = spawn(program, args, {
     stdio: ['ignore', log, log],
+    cwd: directory,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...options.env },
   })
   closeSync(log)
@@ -56,7 +59,7 @@ export async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exited = once(child, 'exit')
   child.kill('SIGTERM')
-  const timer = setTimeout(() => child.kill('SIGKILL'), 5000)
+  const timer = setTimeout(() => child.kill('SIGKILL'), 15_000)
   await exited
   clearTimeout(timer)
 }

@@ -29,7 +29,7 @@ export interface Results {
     readonly scenario: Scenario
     readonly requests: number
     readonly runs: ReadonlyMap<string, readonly Round[]>
-    readonly peaks: ReadonlyMap<string, number>
+    readonly peaksKb: ReadonlyMap<string, number>
   }[]
   readonly memory: ReadonlyMap<string, { restKb: number; peakKb: number; afterKb: number }>
   readonly latency: {

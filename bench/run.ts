@@ -1,44 +1,41 @@
 /**
- * Tollgate beside nginx and HAProxy on this machine, in one run.
+ * Tollgate beside nginx and HAProxy on this machine, in one run. See README.md.
  *
- *   node bench/run.ts [--quick] [--only TEXT,…] [--peers NAME,…] [--rounds N] [--write]
+ *   npm --prefix bench run bench -- [--quick] [--only TEXT,…] [--peers NAME,…] [--rounds N]
+ *                                   [--entry FILE] [--no-latency] [--write]
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { cpus, release, tmpdir, totalmem } from 'node:os'
+import { existsSync } from 'node:fs'
+import { cpus, release, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { startBackend } from './backend.ts'
-import { makeCertificate } from './certificate.ts'
-import { type Bench, type Entrant, measure, pace, type Round } from './measure.ts'
-import { makePayloads } from './payloads.ts'
+import { type Entrant, measure, pace, type Round } from './measure.ts'
 import type { Contestant } from './peers/contestant.ts'
 import { haproxy } from './peers/haproxy.ts'
 import { nginx } from './peers/nginx.ts'
 import { otelcol } from './peers/otelcol.ts'
 import { LIMITS_OFF, LIMITS_ON, tollgate } from './peers/tollgate.ts'
-import { probe } from './probe.ts'
-import { freePorts, processTree, readMemory, resetPeaks } from './processes.ts'
+import { processTree, readMemory, resetPeaks } from './processes.ts'
 import { type Machine, type Results, saveResults, tableOf } from './report.ts'
-import { SCENARIOS } from './scenarios.ts'
+import { SCENARIOS, type Scenario } from './scenarios.ts'
+import { openStand, type Stand } from './stand.ts'
 
 const ROOT = join(import.meta.dirname, '..')
-const TOKEN = 'tg_bench_7hQ2vXzK9mB4tLwR8nYc3PjD6sFa1GeU'
-const FIRST_PORT = 21_400
-/** How much of a round the loads before the first round are, which are not counted. */
+/** The load before the first round, which is not counted, as a share of a round. */
 const WARM_UP_SHARE = 0.25
 const QUICK_SHARE = 0.04
+const MIN_REQUESTS = 200
 const REST_MS = 2000
 
 const { values: args } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
-    peers: { type: 'string' },
+    peers: { type: 'string', default: 'nginx,haproxy,tollgate,tollgate-off' },
     rounds: { type: 'string' },
     entry: { type: 'string' },
-    write: { type: 'boolean' },
+    write: { type: 'boolean', default: false },
     'no-latency': { type: 'boolean', default: false },
   },
 })
@@ -52,28 +49,20 @@ const scenarios = SCENARIOS.filter(
 )
 if (scenarios.length === 0) throw new Error(`--only ${args.only}: no scenario's title has this`)
 
-const contestants = chooseContestants()
-const directory = mkdtempSync(join(tmpdir(), 'tollgate-bench-'))
-const stops: (() => Promise<void>)[] = []
-process.on('SIGINT', () => void finish().then(() => process.exit(130)))
+const stand = await openStand(chooseContestants(args.peers.split(',')))
+process.once('SIGINT', () => void stand.close().then(() => process.exit(130)))
 try {
-  const results = await run()
+  const results = await run(stand)
   console.log(tableOf(results))
-  if (args.write ?? (!args.quick && args.only === undefined)) saveResults(results)
+  if (args.write || (!args.quick && args.only === undefined)) saveResults(results)
   if (results.problems.length > 0) process.exitCode = 1
 } finally {
-  await finish()
+  await stand.close()
 }
 
-async function finish(): Promise<void> {
-  for (const stop of stops.splice(0).reverse()) await stop()
-  rmSync(directory, { recursive: true, force: true })
-}
-
-function chooseContestants(): Contestant[] {
-  const names = (args.peers ?? 'nginx,haproxy,tollgate,tollgate-off').split(',')
-  const entry =
-    args.entry ?? (existsSync(join(ROOT, 'dist/main.js')) ? 'dist/main.js' : 'src/main.ts')
+function chooseContestants(names: readonly string[]): Contestant[] {
+  const built = existsSync(join(ROOT, 'dist/main.js')) ? 'dist/main.js' : 'src/main.ts'
+  const entry = args.entry ?? built
   const known: Record<string, Contestant> = {
     nginx,
     haproxy,
@@ -90,113 +79,87 @@ function chooseContestants(): Contestant[] {
   })
 }
 
-async function run(): Promise<Results> {
-  const [collectorGrpcPort = 0, collectorHttpPort = 0, ...ports] = await freePorts(
-    FIRST_PORT,
-    2 + 3 * contestants.length,
-  )
-  const certificate = makeCertificate(directory)
-  const backend = await startBackend(collectorGrpcPort, collectorHttpPort)
-  stops.push(backend.stop)
-  const bench: Bench = {
-    payloads: makePayloads(directory),
-    backend,
-    logPath: join(directory, 'h2load.log'),
-  }
-
-  const entrants: Entrant[] = []
-  for (const [index, contestant] of contestants.entries()) {
-    const [grpcPort = 0, httpPort = 0, sparePort = 0] = ports.slice(3 * index, 3 * index + 3)
-    const own = join(directory, String(index))
-    mkdirSync(own)
-    const setting = {
-      ...{ directory: own, certificate, token: TOKEN, grpcPort, httpPort, sparePort },
-      ...{ collectorGrpcPort, collectorHttpPort },
-    }
-    const version = contestant.version()
-    const running = await contestant.start(setting)
-    stops.push(running.stop)
-    entrants.push({ name: contestant.name, version, setting, running })
-  }
+async function run({ bench, entrants, probeAll }: Stand): Promise<Results> {
   await sleep(REST_MS)
-  const memory = new Map(
-    entrants.map(({ name, running }) => {
-      const { rssKb } = readMemory(processTree(running.pid))
-      return [name, { restKb: rssKb, peakKb: 0, afterKb: 0 }]
-    }),
-  )
-  for (const entrant of entrants) {
-    await probe(entrant.setting, bench.payloads.values(), backend).catch((error: unknown) => {
-      throw new Error(`${entrant.name} does not do what is measured`, { cause: error })
-    })
-  }
+  const restKb = new Map(entrants.map((entrant) => [entrant.name, memoryOf(entrant).rssKb]))
+  await probeAll()
 
   const problems: string[] = []
   const rows: Results['rows'] = []
   for (const scenario of scenarios) {
-    const share = args.quick ? QUICK_SHARE : 1
-    const requests = Math.max(200, Math.round(scenario.requests * share))
-    const runs = new Map<string, Round[]>(entrants.map(({ name }) => [name, []]))
-    const peaks = new Map<string, number>()
-    for (const { running } of entrants) resetPeaks(processTree(running.pid))
-    for (let round = 0; round <= rounds; round += 1) {
-      for (const entrant of entrants) {
-        const isWarmUp = round === 0
-        const count = isWarmUp ? Math.max(200, Math.round(requests * WARM_UP_SHARE)) : requests
-        try {
-          const result = await measure(bench, entrant, scenario, count)
-          if (!isWarmUp) runs.get(entrant.name)?.push(result)
-        } catch (error) {
-          problems.push(error instanceof Error ? error.message : String(error))
-        }
-      }
-    }
-    for (const { name, running } of entrants) {
-      const { peakKb } = readMemory(processTree(running.pid))
-      peaks.set(name, peakKb)
-      const kept = memory.get(name)
-      if (kept !== undefined) kept.peakKb = Math.max(kept.peakKb, peakKb)
-    }
-    rows.push({ scenario, requests, runs, peaks })
+    rows.push(await runScenario({ bench, entrants }, scenario, problems))
     console.error(`${scenario.title}: done`)
   }
+  const latency = args['no-latency'] ? [] : await runPaced({ bench, entrants })
 
-  const latency = args['no-latency'] ? [] : await measureLatency(bench, entrants)
   await sleep(REST_MS)
-  for (const { name, running } of entrants) {
-    const kept = memory.get(name)
-    if (kept !== undefined) kept.afterKb = readMemory(processTree(running.pid)).rssKb
-  }
-  for (const entrant of entrants) await probe(entrant.setting, bench.payloads.values(), backend)
-
+  const memory = new Map(
+    entrants.map((entrant) => {
+      const { name } = entrant
+      const peakKb = Math.max(...rows.map(({ peaksKb }) => peaksKb.get(name) ?? 0))
+      return [name, { restKb: restKb.get(name) ?? 0, peakKb, afterKb: memoryOf(entrant).rssKb }]
+    }),
+  )
+  await probeAll()
   const versions = new Map(entrants.map(({ name, version }) => [name, version]))
   return { machine: machine(), versions, rounds, rows, memory, latency, problems }
 }
 
-async function measureLatency(bench: Bench, entrants: readonly Entrant[]) {
+/** Rounds in turn, A B C A B C, so that whatever the machine does meets all of them. */
+async function runScenario(
+  { bench, entrants }: Pick<Stand, 'bench' | 'entrants'>,
+  scenario: Scenario,
+  problems: string[],
+): Promise<Results['rows'][number]> {
+  const share = args.quick ? QUICK_SHARE : 1
+  const requests = Math.max(MIN_REQUESTS, Math.round(scenario.requests * share))
+  const warmUp = Math.max(MIN_REQUESTS, Math.round(requests * WARM_UP_SHARE))
+  const runs = new Map<string, Round[]>(entrants.map(({ name }) => [name, []]))
+  for (const { running } of entrants) resetPeaks(processTree(running.pid))
+  for (let round = 0; round <= rounds; round += 1) {
+    for (const entrant of entrants) {
+      try {
+        const result = await measure(bench, entrant, scenario, round === 0 ? warmUp : requests)
+        if (round > 0) runs.get(entrant.name)?.push(result)
+      } catch (error) {
+        problems.push(error instanceof Error ? error.message : String(error))
+      }
+    }
+  }
+  const peaksKb = new Map(entrants.map((entrant) => [entrant.name, memoryOf(entrant).peakKb]))
+  return { scenario, requests, runs, peaksKb }
+}
+
+async function runPaced({
+  bench,
+  entrants,
+}: Pick<Stand, 'bench' | 'entrants'>): Promise<Results['latency']> {
   const requests = args.quick ? 2000 : 10_000
+  const [first] = entrants
+  if (first === undefined) return []
+  const targets = [
+    { name: 'direct', to: { direct: first.setting } },
+    ...entrants.map(({ name, setting }) => ({ name, to: setting })),
+  ]
   const latency: Results['latency'] = []
-  const setting = entrants[0]?.setting
-  if (setting === undefined) return latency
   for (const protocol of ['grpc', 'http'] as const) {
-    const targets = [
-      { name: 'direct', to: { direct: setting } },
-      ...entrants.map(({ name, setting: own }) => ({ name, to: own })),
-    ]
-    const results = new Map<string, { p50Us: number; p99Us: number }>()
+    const best = new Map<string, { p50Us: number; p99Us: number }>()
     for (let round = 0; round < (args.quick ? 1 : 3); round += 1) {
       for (const { name, to } of targets) {
         const { p50Us, p99Us } = await pace(bench, protocol, to, requests)
-        const best = results.get(name)
-        results.set(name, {
-          p50Us: Math.min(p50Us, best?.p50Us ?? p50Us),
-          p99Us: Math.min(p99Us, best?.p99Us ?? p99Us),
+        best.set(name, {
+          p50Us: Math.min(p50Us, best.get(name)?.p50Us ?? p50Us),
+          p99Us: Math.min(p99Us, best.get(name)?.p99Us ?? p99Us),
         })
       }
     }
-    latency.push({ protocol, results })
+    latency.push({ protocol, results: best })
   }
   return latency
+}
+
+function memoryOf({ running }: Entrant) {
+  return readMemory(processTree(running.pid))
 }
 
 function machine(): Machine {

@@ -16,7 +16,7 @@ export const haproxy: Contestant = {
     const configPath = join(setting.directory, 'haproxy.cfg')
     writeFileSync(configPath, config(setting))
     return start(['haproxy', '-db', '-f', configPath], {
-      logPath: join(setting.directory, 'log'),
+      directory: setting.directory,
       ports: [setting.grpcPort, setting.httpPort],
     })
   },

@@ -16,7 +16,7 @@ export const nginx: Contestant = {
     const configPath = join(setting.directory, 'nginx.conf')
     writeFileSync(configPath, config(setting))
     return start(['nginx', '-e', 'stderr', '-p', setting.directory, '-c', configPath], {
-      logPath: join(setting.directory, 'log'),
+      directory: setting.directory,
       ports: [setting.grpcPort, setting.httpPort],
     })
   },

@@ -17,7 +17,7 @@ export const otelcol: Contestant = {
     const configPath = join(setting.directory, 'otelcol.yaml')
     writeFileSync(configPath, config(setting))
     return start([BINARY, '--config', configPath], {
-      logPath: join(setting.directory, 'log'),
+      directory: setting.directory,
       ports: [setting.grpcPort, setting.httpPort],
       env: { GOMAXPROCS: '1' },
     })

@@ -38,7 +38,7 @@ export function tollgate({ name, entry, env, nodeArgs = [] }: TollgateOptions): 
           'serve',
         ],
         {
-          logPath: join(setting.directory, 'log'),
+          directory: setting.directory,
           ports: [setting.grpcPort, setting.httpPort],
           env: { ...environment(setting), ...env },
         },
