@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 const child = spawn(process.execPath, ['node_modules/otlp-tollgate/dist/main.js'], {
   env: {
@@ -33,6 +34,7 @@ if (admin === undefined) throw new Error('it did not say where it listens')
 
 let ready
 do {
+  await sleep(50)
   ready = await fetch(`http://${admin}/readyz`)
   console.log(`/readyz: ${ready.status} ${(await ready.text()).trim()}`)
 } while (ready.status !== 200 && child.exitCode === null)

@@ -8,7 +8,7 @@ import { type Page, parsePage, sumOf } from './exposition.ts'
 import { ROOT, tool } from './tools.ts'
 
 /** The token of tests that do not care about tokens. */
-export const TOKEN = 'tg_test_0123456789abcdefghijklmnopqrstuvwxyz'
+export const TOKEN = 'a-token-of-the-tests-0123456789abcdef'
 
 export interface GatewayOptions {
   /** `host:port` of the collector's receivers. Both may be left out; then it starts its sandbox. */

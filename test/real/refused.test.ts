@@ -1,0 +1,230 @@
+/**
+ * What four SDKs do with their data when they are refused, and what waiting instead saves. Each test
+ * prints a table: items that arrived of those sent, and what the SDK logged.
+ */
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Counted, type Otelcol, startOtelcol } from '../support/otelcol.ts'
+import { type Gateway, spawnGateway } from '../support/spawn-gateway.ts'
+import { hasTools } from '../support/tools.ts'
+import { allOnce, COUNTED, type Tally, tally } from './count.ts'
+import { KINDS, type Kind, type Load, SENDER_TOOLS, startSender, titleOf } from './senders/run.ts'
+
+/** What became of one SDK's items. */
+interface Result {
+  readonly title: string
+  readonly tallies: Record<Counted, Tally>
+  readonly logged: readonly string[]
+}
+
+interface Scene {
+  /** `TOLLGATE_*` variables. */
+  readonly env: Readonly<Record<string, string>>
+  readonly load: Load
+  /** What happens while they send. */
+  readonly meanwhile?: (backend: Otelcol, gateway: Gateway) => Promise<void>
+  /** Fields of each token beside its id, holder and digest. */
+  readonly token?: Readonly<Record<string, unknown>>
+  /** Whether they send a token that is not in the set. */
+  readonly isStranger?: boolean
+}
+
+interface Played {
+  readonly results: readonly Result[]
+  readonly outcomes: Readonly<Record<string, number>>
+}
+
+/** All SDKs at once, each with a token of its own. */
+async function play(t: TestContext, scene: Scene): Promise<Played | undefined> {
+  if (!hasTools(t, 'otelcol', 'openssl', ...SENDER_TOOLS)) return undefined
+  await using backend = await startOtelcol()
+  const tokens = KINDS.map((kind) => `secret-of-${titleOf(kind).replace(/\W/g, '-')}-0123456789`)
+  await using folder = await tokenFolder(tokens, scene.token ?? {})
+  await using gateway = await spawnGateway({
+    collector: { grpc: backend.grpc, http: backend.http },
+    // All of them come from one address.
+    env: {
+      TOLLGATE_RATE: 'off',
+      TOLLGATE_TOKENS: '',
+      TOLLGATE_TOKENS_FILE: folder.file,
+      ...scene.env,
+    },
+  })
+  const senders = KINDS.map((kind, index) =>
+    startSender(
+      kind,
+      targetOf(gateway, kind, scene.isStranger ? 'nobody' : tokens[index]),
+      scene.load,
+    ),
+  )
+  await Promise.all(senders.map(({ started }) => started))
+  await scene.meanwhile?.(backend, gateway)
+  const reports = await Promise.all(senders.map(({ done }) => done))
+  await gateway.assertInvariant()
+  const outcomes = await gateway.outcomes()
+  await gateway.stop()
+  // What the file exporter still holds is on the disk when it has stopped.
+  await backend.stop()
+  const results: Result[] = []
+  for (const [index, { run, sent, logged }] of reports.entries()) {
+    const kind = KINDS[index]
+    if (kind === undefined) throw new Error('more reports than senders')
+    const tallies = tally(await backend.received(run), sent)
+    results.push({ title: titleOf(kind), tallies, logged })
+  }
+  print(t, results, outcomes)
+  return { results, outcomes }
+}
+
+async function tokenFolder(tokens: readonly string[], fields: Readonly<Record<string, unknown>>) {
+  const { mkdtemp, rm } = await import('node:fs/promises')
+  const { tmpdir } = await import('node:os')
+  const folder = await mkdtemp(join(tmpdir(), 'tollgate-tokens-'))
+  const file = join(folder, 'tokens.json')
+  const set = tokens.map((token, index) => ({
+    id: `t${index}`,
+    holder: titleOf(KINDS[index] ?? { language: 'js', protocol: 'grpc' }),
+    sha256: createHash('sha256').update(token).digest('hex'),
+    ...fields,
+  }))
+  await writeFile(file, JSON.stringify({ tokens: set }), { mode: 0o600 })
+  return { file, [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) }
+}
+
+function targetOf({ grpc, http, certificate }: Gateway, { protocol }: Kind, token?: string) {
+  const address = protocol === 'grpc' ? grpc : http
+  return { endpoint: address.replace(/^.*:/, 'https://localhost:'), token, certificate }
+}
+
+function print(t: TestContext, results: readonly Result[], outcomes: Played['outcomes']): void {
+  const cell = ({ sent, arrived, duplicates }: Tally) =>
+    `${arrived}/${sent}${duplicates > 0 ? ` +${duplicates}` : ''}`.padEnd(10)
+  t.diagnostic(`${'SDK'.padEnd(22)}${COUNTED.map((signal) => signal.padEnd(10)).join('')}logged`)
+  for (const { title, tallies, logged } of results) {
+    const cells = COUNTED.map((signal) => cell(tallies[signal])).join('')
+    const words = logged.length === 0 ? 'nothing' : `${logged.length} × ${oneLine(logged[0] ?? '')}`
+    t.diagnostic(`${title.padEnd(22)}${cells}${words}`)
+  }
+  t.diagnostic(`outcomes ${JSON.stringify(outcomes)}`)
+}
+
+function oneLine(text: string): string {
+  return text.replace(/\s+/g, ' ').slice(0, 150)
+}
+
+/** Items that did not arrive, all signals together. */
+function lost({ tallies }: Result): number {
+  return COUNTED.reduce((sum, signal) => sum + tallies[signal].sent - tallies[signal].arrived, 0)
+}
+
+function assertAllOnce(results: readonly Result[], sent: number): void {
+  for (const { title, tallies, logged } of results)
+    assert.deepEqual(tallies, allOnce(sent), `${title}: ${logged.join('\n')}`)
+}
+
+function assertNothingTwice(results: readonly Result[]): void {
+  for (const { title, tallies } of results)
+    for (const signal of COUNTED) assert.equal(tallies[signal].duplicates, 0, `${title} ${signal}`)
+}
+
+const SHORT: Load = { items: 40, seconds: 1 }
+
+test('401: an unknown token loses everything, and every SDK says so', async (t) => {
+  const played = await play(t, { env: {}, load: SHORT, isStranger: true })
+  if (played === undefined) return
+  for (const result of played.results) {
+    assert.equal(lost(result), 3 * SHORT.items, result.title)
+    assert.ok(result.logged.length > 0, `${result.title} logged nothing`)
+  }
+  assert.deepEqual(Object.keys(played.outcomes), ['token_unknown'])
+})
+
+test('403: a token for traces alone delivers them and loses the rest', async (t) => {
+  const played = await play(t, { env: {}, load: SHORT, token: { scopes: ['traces'] } })
+  if (played === undefined) return
+  for (const { title, tallies, logged } of played.results) {
+    const arrived = COUNTED.map((signal) => tallies[signal].arrived)
+    assert.deepEqual(arrived, [SHORT.items, 0, 0], title)
+    assert.ok(logged.length > 0, `${title} logged nothing`)
+  }
+  assert.deepEqual(Object.keys(played.outcomes).sort(), ['accepted', 'scope_denied'])
+})
+
+test('413: a batch over the limit is lost, and every SDK says so', async (t) => {
+  const load = { items: 300, seconds: 0.1 }
+  const played = await play(t, { env: { TOLLGATE_MAX_BODY: '4KiB' }, load })
+  if (played === undefined) return
+  for (const result of played.results) {
+    assert.ok(lost(result) > 0, result.title)
+    assert.ok(result.logged.length > 0, `${result.title} logged nothing`)
+  }
+  assertNothingTwice(played.results)
+  assert.ok((played.outcomes.too_large ?? 0) >= KINDS.length)
+})
+
+const OVER: Load = { items: 80, seconds: 4 }
+const TIGHT = { TOLLGATE_TOKEN_RATE: '2/s', TOLLGATE_TOKEN_BURST: '2' }
+
+test('429: over its rate and refused at once', async (t) => {
+  const played = await play(t, { env: { ...TIGHT, TOLLGATE_HOLD: 'off' }, load: OVER })
+  if (played === undefined) return
+  assertNothingTwice(played.results)
+  assert.ok((played.outcomes.rate_limited ?? 0) > 0)
+  const js = played.results.find(({ title }) => title === 'js grpc')
+  assert.ok(js !== undefined && lost(js) > 0, 'the JavaScript gRPC exporter never tries again')
+})
+
+test('429 avoided: over its rate and made to wait, nobody loses anything', async (t) => {
+  const played = await play(t, { env: TIGHT, load: OVER })
+  if (played === undefined) return
+  assertAllOnce(played.results, OVER.items)
+})
+
+const LONG: Load = { items: 160, seconds: 8 }
+
+async function restartCollector(awayMs: number, backend: Otelcol): Promise<void> {
+  await sleep(1000)
+  await backend.stop()
+  await sleep(awayMs)
+  await backend.start()
+}
+
+test('503: the collector away for three seconds, refused at once', async (t) => {
+  const played = await play(t, {
+    env: { TOLLGATE_HOLD: 'off' },
+    load: LONG,
+    meanwhile: (backend) => restartCollector(3000, backend),
+  })
+  if (played === undefined) return
+  assert.ok((played.outcomes.collector_unavailable ?? 0) > 0)
+  const js = played.results.find(({ title }) => title === 'js grpc')
+  assert.ok(js !== undefined && lost(js) > 0, 'the JavaScript gRPC exporter never tries again')
+})
+
+test('503 avoided: the collector away for five seconds and waited for, nobody loses anything', async (t) => {
+  const played = await play(t, {
+    env: {},
+    load: LONG,
+    meanwhile: (backend) => restartCollector(5000, backend),
+  })
+  if (played === undefined) return
+  assertAllOnce(played.results, LONG.items)
+})
+
+test('a restart of the gateway, its ports closed meanwhile', async (t) => {
+  const played = await play(t, {
+    env: {},
+    load: LONG,
+    meanwhile: async (_, gateway) => {
+      await sleep(1000)
+      await gateway.stop()
+      await gateway.start()
+    },
+  })
+  if (played === undefined) return
+  assertNothingTwice(played.results)
+})
