@@ -8,7 +8,7 @@ import { editFile, readTextFile } from '../secrets/file-edit.ts'
 import { createToken, digestOf } from '../stores/token-secret.ts'
 import { parseTokenSet } from '../stores/token-set.ts'
 import { ensureDevelopmentCertificate } from '../tls/development.ts'
-import { type Sandbox, startSandbox } from '../upstream/sandbox.ts'
+import type { Sandbox } from '../upstream/sandbox.ts'
 import { addEntry } from './token-document.ts'
 
 /** What was put in place. Undefined for what was configured. */
@@ -32,7 +32,7 @@ export async function provideStandIns(config: Config): Promise<StandIns> {
   const tokensFile = join(stateDir, 'tokens.json')
   const token = hasTokens ? undefined : await ensureFirstToken(tokensFile, join(stateDir, 'token'))
   const hasCollector = config.collectorGrpc.length + config.collectorHttp.length > 0
-  const sandbox = hasCollector ? undefined : await startSandbox()
+  const sandbox = hasCollector ? undefined : await openSandbox()
   return {
     config: {
       ...config,
@@ -47,6 +47,12 @@ export async function provideStandIns(config: Config): Promise<StandIns> {
     token,
     sandbox,
   }
+}
+
+/** Loaded when it is needed: a gateway with a collector does without gRPC's library. */
+async function openSandbox(): Promise<Sandbox> {
+  const { startSandbox } = await import('../upstream/sandbox.ts')
+  return await startSandbox()
 }
 
 function localAddress(port: number): Config['collectorGrpc'][number] {

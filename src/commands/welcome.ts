@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { relative, resolve } from 'node:path'
 import type { Gateway } from '../gateway.ts'
-import { type Result, sendOneOfEach } from '../upstream/self-check.ts'
+import type { Result } from '../upstream/self-check.ts'
 import type { StandIns } from './stand-ins.ts'
 
 const SELF_CHECK_TIMEOUT_MS = 5000
@@ -21,6 +21,7 @@ export async function welcome(
   const ca = caPath === undefined ? undefined : resolve(caPath)
   const lines = ['', 'Tollgate is up.', '']
   if (sandbox !== undefined) {
+    const { sendOneOfEach } = await import('../upstream/self-check.ts')
     const caPem = caPath === undefined ? undefined : await readFile(caPath, 'utf8')
     const results = await sendOneOfEach({
       grpcTarget: `localhost:${portOf(grpc)}`,
@@ -46,8 +47,8 @@ export async function welcome(
     ...(ca === undefined ? [] : [`  export OTEL_EXPORTER_OTLP_CERTIFICATE=${ca}`]),
     `Or over gRPC: OTEL_EXPORTER_OTLP_ENDPOINT=${grpcUrl} and OTEL_EXPORTER_OTLP_PROTOCOL=grpc`,
     '',
-    'Try it with curl (an empty export; the answer is {} or nothing, with status 200):',
-    `  curl -i ${ca === undefined ? '' : `--cacert ${ca} `}-H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '{}' ${httpUrl}/v1/traces`,
+    'Try it with curl (an empty export; the answer is empty, with status 200):',
+    `  curl -i ${ca === undefined ? '' : `--cacert ${ca} `}-H 'Authorization: Bearer ${token}' -H 'Content-Type: application/x-protobuf' --data-binary '' ${httpUrl}/v1/traces`,
     '',
     ...(addresses.admin === undefined
       ? []
