@@ -103,13 +103,11 @@ export function admit(
     return { reason: 'banned', retryAfterMs: bans.remainingMs(peer, nowMs) }
   }
 
-  const peerWaitMs = budgets.waitMs(peer, undefined, nowMs)
-  if (peerWaitMs > 0 && (flaw !== undefined || typeof token === 'string')) {
-    return rateLimited(peerWaitMs, 'the budget of this address')
-  }
   const refusal =
     flaw ?? (typeof token === 'string' ? tokenRefusal(token) : scopeRefusal(arrival, token))
   if (refusal !== undefined) {
+    const peerWaitMs = budgets.waitMs(peer, undefined, nowMs)
+    if (peerWaitMs > 0) return rateLimited(peerWaitMs, 'the budget of this address')
     budgets.take(peer, undefined, nowMs)
     budgets.release(peer, undefined)
     if (STRIKES.has(refusal.reason)) bans.strike(peer, nowMs)

@@ -4,11 +4,12 @@
  *
  * A lane is one token from one peer. Within a lane calls leave in the order they came; between
  * lanes the next turn goes round, so a holder with many waiting calls delays himself, not others.
+ * Calls that keep a permit wait in lanes of their own: those without one may be waiting for theirs.
  */
 import { type Admission, admit, Delay, Permit } from './admit.ts'
 import type { Arrival } from './arrival.ts'
 import type { Refusal } from './outcome.ts'
-import type { Clock, Journal } from './ports.ts'
+import type { Clock, HoldReason, Journal } from './ports.ts'
 
 /** A client that says when it will stop waiting is answered this long before. */
 const MARGIN_MS = 250
@@ -30,10 +31,15 @@ export type Released = Permit | Refusal | 'gone'
 interface Waiter {
   readonly arrival: Arrival
   readonly tokenId: string
+  readonly laneKey: string
+  readonly hasPermit: boolean
+  /** Why the wait began; what the call waits for may change. */
+  readonly why: HoldReason
   readonly sinceMs: number
   /** Asks again. A Delay keeps the call waiting. */
   readonly retry: (nowMs: number) => Permit | Refusal | Delay
   readonly settle: (released: Released) => void
+  readonly fail: (thrown: unknown) => void
   delay: Delay
   timer: NodeJS.Timeout | undefined
 }
@@ -41,7 +47,8 @@ interface Waiter {
 export class Hold {
   readonly #lanes = new Map<string, Waiter[]>()
   readonly #heldByToken = new Map<string, number>()
-  readonly #heldByPeer = new Map<string, number>()
+  readonly #queuedByToken = new Map<string, number>()
+  readonly #queuedByPeer = new Map<string, number>()
   readonly #options: HoldOptions
   readonly #admission: Admission
   readonly #clock: Clock
@@ -75,7 +82,7 @@ export class Hold {
     if (!(decision instanceof Delay)) return decision
     const retry = (laterMs: number) =>
       admit(arrival, this.#admission, laterMs, this.#clock.wallMs())
-    return this.#wait(arrival, decision, retry, onGone, nowMs)
+    return this.#wait({ arrival, retry, hasPermit: false }, decision, nowMs, onGone)
   }
 
   /**
@@ -97,7 +104,7 @@ export class Hold {
       return new Delay('collector_unavailable', permit.token, Number.POSITIVE_INFINITY)
     }
     const delay = new Delay('collector_unavailable', permit.token, pauseMs)
-    return this.#wait(arrival, delay, retry, onGone, sinceMs)
+    return this.#wait({ arrival, retry, hasPermit: true }, delay, sinceMs, onGone)
   }
 
   /** Something changed (the collector is back, a call ended, tokens were reloaded): look through the queue soon. */
@@ -113,15 +120,15 @@ export class Hold {
 
   /** Whether others already wait for what this peer or this token would take. */
   readonly #isQueued = (peerKey: string, tokenId: string): boolean =>
-    this.#held > 0 && (this.#heldByPeer.has(peerKey) || this.#heldByToken.has(tokenId))
+    this.#held > 0 && (this.#queuedByPeer.has(peerKey) || this.#queuedByToken.has(tokenId))
 
   #wait(
-    arrival: Arrival,
+    asking: Pick<Waiter, 'arrival' | 'retry' | 'hasPermit'>,
     delay: Delay,
-    retry: Waiter['retry'],
-    onGone: (leave: () => void) => void,
     sinceMs: number,
+    onGone: (leave: () => void) => void,
   ): Refusal | Promise<Released> {
+    const { arrival, hasPermit } = asking
     const { holdMs, maxHeld } = this.#options
     const nowMs = this.#clock.nowMs()
     const untilMs = Math.min(sinceMs + holdMs, arrival.deadlineMs - MARGIN_MS)
@@ -133,24 +140,23 @@ export class Hold {
       (delay.waitMs === Number.POSITIVE_INFINITY || nowMs + delay.waitMs < untilMs)
     if (!hasRoom || !canMakeIt) return delay.refusal()
 
-    return new Promise<Released>((settle) => {
+    return new Promise<Released>((settle, fail) => {
       const waiter: Waiter = {
-        arrival,
+        ...asking,
         tokenId: delay.token.id,
+        laneKey: `${hasPermit ? 'again' : 'enter'} ${delay.token.id} ${arrival.peer.key}`,
+        why: delay.why,
         sinceMs: nowMs,
-        retry,
         settle,
+        fail,
         delay,
         timer: undefined,
       }
       waiter.timer = setTimeout(() => this.#end(waiter, waiter.delay.refusal()), untilMs - nowMs)
-      const key = laneKey(waiter)
-      const lane = this.#lanes.get(key)
-      if (lane === undefined) this.#lanes.set(key, [waiter])
+      const lane = this.#lanes.get(waiter.laneKey)
+      if (lane === undefined) this.#lanes.set(waiter.laneKey, [waiter])
       else lane.push(waiter)
-      this.#held += 1
-      add(this.#heldByToken, waiter.tokenId, 1)
-      add(this.#heldByPeer, arrival.peer.key, 1)
+      this.#count(waiter, 1)
       this.#journal.held(arrival, delay.why)
       onGone(() => this.#end(waiter, 'gone'))
       this.#schedule(delay.waitMs)
@@ -159,7 +165,8 @@ export class Hold {
 
   #schedule(waitMs: number): void {
     if (waitMs === Number.POSITIVE_INFINITY) return
-    const pauseMs = Math.max(MIN_PAUSE_MS, waitMs)
+    // Nobody waits longer than holdMs, and a timer beyond 2^31 ms would fire at once.
+    const pauseMs = Math.max(MIN_PAUSE_MS, Math.min(waitMs, this.#options.holdMs))
     const dueMs = this.#clock.nowMs() + pauseMs
     if (dueMs >= this.#timerDueMs) return
     clearTimeout(this.#timer)
@@ -178,13 +185,13 @@ export class Hold {
       for (const [key, lane] of [...this.#lanes]) {
         const head = lane[0]
         if (head === undefined || blocked.has(key)) continue
-        const decision = head.retry(this.#clock.nowMs())
+        const decision = this.#ask(head)
         if (decision instanceof Delay) {
           head.delay = decision
           blocked.set(key, decision.waitMs)
           continue
         }
-        this.#end(head, decision)
+        if (decision !== undefined) this.#end(head, decision)
         someoneLeft = true
         // The lane that had its turn goes to the end of the round.
         if (this.#lanes.delete(key) && lane.length > 0) this.#lanes.set(key, lane)
@@ -195,30 +202,42 @@ export class Hold {
     if (this.#held > 0) this.#schedule(soonestMs)
   }
 
-  #end(waiter: Waiter, released: Released): void {
-    const key = laneKey(waiter)
-    const lane = this.#lanes.get(key)
-    const at = lane?.indexOf(waiter) ?? -1
-    if (lane === undefined || at < 0) return
-    lane.splice(at, 1)
-    if (lane.length === 0) this.#lanes.delete(key)
-    clearTimeout(waiter.timer)
-    this.#held -= 1
-    add(this.#heldByToken, waiter.tokenId, -1)
-    add(this.#heldByPeer, waiter.arrival.peer.key, -1)
-    const how = released === 'gone' ? 'gone' : released instanceof Permit ? 'saved' : 'refused'
-    this.#journal.unheld(
-      waiter.arrival,
-      waiter.delay.why,
-      how,
-      this.#clock.nowMs() - waiter.sinceMs,
-    )
-    waiter.settle(released)
+  /** Asks for a waiter again. What is thrown ends its wait and goes to its own call, not to the others. */
+  #ask(waiter: Waiter): Permit | Refusal | Delay | undefined {
+    try {
+      return waiter.retry(this.#clock.nowMs())
+    } catch (thrown) {
+      if (this.#leave(waiter, 'refused')) waiter.fail(thrown)
+      return undefined
+    }
   }
-}
 
-function laneKey({ tokenId, arrival }: Waiter): string {
-  return `${tokenId} ${arrival.peer.key}`
+  #end(waiter: Waiter, released: Released): void {
+    const how = released === 'gone' ? 'gone' : released instanceof Permit ? 'saved' : 'refused'
+    if (this.#leave(waiter, how)) waiter.settle(released)
+  }
+
+  /** Takes a waiter out of the queue; false where it has left already. */
+  #leave(waiter: Waiter, how: 'saved' | 'refused' | 'gone'): boolean {
+    const lane = this.#lanes.get(waiter.laneKey)
+    const at = lane?.indexOf(waiter) ?? -1
+    if (lane === undefined || at < 0) return false
+    lane.splice(at, 1)
+    if (lane.length === 0) this.#lanes.delete(waiter.laneKey)
+    clearTimeout(waiter.timer)
+    this.#count(waiter, -1)
+    const waitedMs = this.#clock.nowMs() - waiter.sinceMs
+    this.#journal.unheld(waiter.arrival, waiter.why, how, waitedMs)
+    return true
+  }
+
+  #count({ tokenId, arrival, hasPermit }: Waiter, by: 1 | -1): void {
+    this.#held += by
+    add(this.#heldByToken, tokenId, by)
+    if (hasPermit) return
+    add(this.#queuedByToken, tokenId, by)
+    add(this.#queuedByPeer, arrival.peer.key, by)
+  }
 }
 
 function add(counts: Map<string, number>, key: string, by: number): void {

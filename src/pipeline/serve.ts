@@ -64,6 +64,7 @@ export async function serve(
       token = permit.token
       try {
         decision = await exchange.forward(permit)
+        cause = undefined
       } catch (thrown) {
         const fault = faultOf(thrown)
         cause = thrown
