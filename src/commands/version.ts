@@ -2,14 +2,16 @@ import { readFileSync } from 'node:fs'
 import type { CommandIo } from './io.ts'
 
 /** The version of this package. */
-export function ownVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
-}
+export const VERSION: string = ownVersion()
 
 /** `tollgate version`: the version, and what it runs on. */
 export async function runVersion(_argv: readonly string[], { stdout }: CommandIo): Promise<number> {
   const { node, openssl } = process.versions
-  stdout.write(`tollgate ${ownVersion()} (Node.js ${node}, OpenSSL ${openssl})\n`)
+  stdout.write(`tollgate ${VERSION} (Node.js ${node}, OpenSSL ${openssl})\n`)
   return 0
+}
+
+function ownVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
 }

@@ -21,7 +21,7 @@ export interface Watch {
 
 /** What happened to the certificate. */
 export type CertificateEvent =
-  /** A new pair is in use. */
+  /** A new pair is in use; or the one in use is in its files again after trouble. */
   | { readonly kind: 'swapped'; readonly facts: CertificateFacts }
   /** The files cannot be used; the last good pair goes on. Told once for the same trouble. */
   | { readonly kind: 'kept'; readonly error: CertificateError; readonly notAfterMs: number }
@@ -51,6 +51,8 @@ export class ServerCertificate {
   #work: Promise<unknown> = Promise.resolve()
   #settle: NodeJS.Timeout | undefined
   #toldOf: string | undefined
+  /** Until `open` has returned there is nobody to tell. */
+  #isOpen = false
   #isClosed = false
 
   private constructor(options: ServerCertificateOptions, credentials: ServerCredentials) {
@@ -64,6 +66,7 @@ export class ServerCertificate {
     const credentials = await loadServerCredentials(options, (options.wallMs ?? Date.now)())
     const certificate = new ServerCertificate(options, credentials)
     await certificate.#startWatching()
+    certificate.#isOpen = true
     return certificate
   }
 
@@ -131,15 +134,17 @@ export class ServerCertificate {
     await Promise.all(this.#watches.map((watch) => watch.arm()))
     try {
       const credentials = await loadServerCredentials(this.#options, wallMs())
+      const hadTrouble = this.#toldOf !== undefined
       this.#toldOf = undefined
       clearTimeout(this.#settle)
       const { cert, key, ca } = this.#credentials.secrets
       const { secrets, facts } = credentials
-      if (secrets.cert === cert && secrets.key === key && secrets.ca === ca) return 'unchanged'
+      const isSame = secrets.cert === cert && secrets.key === key && secrets.ca === ca
+      if (isSame && !hadTrouble) return 'unchanged'
       this.#credentials = credentials
       this.#context = createSecureContext(this.tlsOptions)
-      onEvent({ kind: 'swapped', facts })
-      return 'swapped'
+      if (this.#isOpen) onEvent({ kind: 'swapped', facts })
+      return isSame ? 'unchanged' : 'swapped'
     } catch (error) {
       if (!(error instanceof CertificateError)) throw error
       this.#trouble(error, tellsAtOnce)
@@ -149,7 +154,7 @@ export class ServerCertificate {
 
   #trouble(error: CertificateError, tellsAtOnce: boolean): void {
     if (this.#isClosed || error.message === this.#toldOf) return
-    if (!tellsAtOnce) {
+    if (!tellsAtOnce || !this.#isOpen) {
       clearTimeout(this.#settle)
       this.#settle = setTimeout(() => void this.#enqueue(true), this.#options.settleMs ?? 2000)
       this.#settle.unref()

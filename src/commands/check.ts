@@ -1,0 +1,141 @@
+import { readFile } from 'node:fs/promises'
+import { type Config, parseConfig } from '../config/config.ts'
+import { readTextFile } from '../secrets/file-edit.ts'
+import { parseTokenList } from '../stores/token-list.ts'
+import { joinTokenSets, parseTokenSet } from '../stores/token-set.ts'
+import { stateOf } from '../stores/tokens.ts'
+import { loadServerCredentials } from '../tls/credentials.ts'
+import { type Look, lookAtGrpc, lookAtHttp } from './collector-check.ts'
+import type { CommandIo } from './io.ts'
+import { mistakeOf } from './mistake.ts'
+import { sendThrough, splitSendOptions } from './send-check.ts'
+
+const DAY_MS = 86_400_000
+/** A certificate with less time left deserves a word. */
+const SOON_MS = 21 * DAY_MS
+const COLLECTOR_MS = 5000
+
+/** One line of the report. `bad` makes the exit code 1. */
+interface Finding {
+  readonly level: 'ok' | 'note' | 'bad'
+  readonly text: string
+}
+
+/**
+ * `tollgate check`: looks at everything that `serve` would use, without serving, and says what it
+ * finds. Resolves with 0 where all is well and 1 otherwise; throws a `ConfigError` for options that
+ * cannot be read at all.
+ */
+export async function runCheck(argv: readonly string[], io: CommandIo): Promise<number> {
+  const { send, rest } = splitSendOptions(argv)
+  const config = parseConfig(io.env, rest, { cwd: process.cwd() })
+  const findings: Finding[] = [{ level: 'ok', text: 'configuration: every option can be read' }]
+  for (const text of config.warnings) findings.push({ level: 'note', text })
+  const certificate = await lookAtCertificate(config)
+  findings.push(...certificate.findings)
+  findings.push(await inWords('tokens', () => lookAtTokens(config)))
+  findings.push(...(await lookAtCollectors(config)))
+  if (send.isWanted) {
+    const looks = await sendThrough(config, send, certificate.names).catch((error: unknown) => [
+      { isGood: false, words: `cannot send: ${wordsOf(error)}` },
+    ])
+    findings.push(...looks.map((look) => findingOf('front door', look)))
+  }
+  for (const { level, text } of findings) {
+    const mark = { ok: 'ok  ', note: 'note', bad: 'BAD ' }[level]
+    io.stdout.write(`${mark}  ${text.replaceAll('\n', '\n      ')}\n`)
+  }
+  return findings.some(({ level }) => level === 'bad') ? 1 : 0
+}
+
+async function lookAtCertificate(
+  config: Config,
+): Promise<{ findings: readonly Finding[]; names: readonly string[] }> {
+  const { tls, tlsCert, tlsKey, tlsClientCa, stateDir } = config
+  if (tls === 'off' || tlsCert === undefined || tlsKey === undefined) {
+    const text =
+      tls === 'off'
+        ? 'certificate: none, TLS is off'
+        : `certificate: none given; a development certificate in ${stateDir} stands in, and agents need its ca.pem`
+    return { findings: [{ level: 'note', text }], names: [] }
+  }
+  try {
+    const paths = { certPath: tlsCert, keyPath: tlsKey, clientCaPath: tlsClientCa }
+    const { facts } = await loadServerCredentials(paths, Date.now())
+    const leftMs = facts.notAfterMs - Date.now()
+    const until = new Date(facts.notAfterMs).toISOString().slice(0, 10)
+    const text = `certificate: for ${facts.names.join(', ')}, valid until ${until} (${Math.floor(leftMs / DAY_MS)} days)`
+    const warnings = facts.warnings.map((text): Finding => ({ level: 'note', text }))
+    const level = leftMs < SOON_MS ? 'note' : 'ok'
+    return { findings: [{ level, text }, ...warnings], names: facts.names }
+  } catch (error) {
+    return { findings: [{ level: 'bad', text: `certificate: ${wordsOf(error)}` }], names: [] }
+  }
+}
+
+async function lookAtTokens({ tokens, tokensFile, stateDir }: Config): Promise<Finding> {
+  const sets = tokens === undefined ? [] : [parseTokenList(tokens.reveal())]
+  if (tokensFile !== undefined) {
+    const text = await readTextFile(tokensFile)
+    if (text === undefined) return { level: 'bad', text: `tokens: there is no file ${tokensFile}` }
+    sets.push(parseTokenSet(text, tokensFile))
+  }
+  if (sets.length === 0) {
+    const text = `tokens: none given; those in ${stateDir} stand in, a first one is made at the start`
+    return { level: 'note', text }
+  }
+  const { records, source } = joinTokenSets(sets)
+  const nowMs = Date.now()
+  const counts = new Map<string, number>()
+  for (const record of records) {
+    const state = stateOf(record, nowMs)
+    counts.set(state, (counts.get(state) ?? 0) + 1)
+  }
+  const states = [...counts].map(([state, count]) => `${count} ${state.replaceAll('_', ' ')}`)
+  const level = counts.has('active') ? 'ok' : 'bad'
+  return { level, text: `tokens: ${states.join(', ')} (${source})` }
+}
+
+async function lookAtCollectors(config: Config): Promise<readonly Finding[]> {
+  const { collectorGrpc, collectorHttp, collectorCa } = config
+  if (collectorGrpc.length + collectorHttp.length === 0) {
+    return [{ level: 'note', text: 'collector: none given; a sandbox stands in' }]
+  }
+  let ca: string | undefined
+  try {
+    ca = collectorCa === undefined ? undefined : await readFile(collectorCa, 'utf8')
+  } catch (error) {
+    return [{ level: 'bad', text: `CA of the collector: ${wordsOf(error)}` }]
+  }
+  const looks = [
+    ...collectorGrpc.map(async (address) =>
+      findingOf(`collector ${address.origin} (gRPC)`, await lookAtGrpc(address, ca, COLLECTOR_MS)),
+    ),
+    ...collectorHttp.map(async (address) =>
+      findingOf(
+        `collector ${address.origin}${address.path} (HTTP)`,
+        await lookAtHttp(address, ca, COLLECTOR_MS),
+      ),
+    ),
+  ]
+  return Promise.all(looks)
+}
+
+function findingOf(what: string, { isGood, words }: Look): Finding {
+  return { level: isGood ? 'ok' : 'bad', text: `${what}: ${words}` }
+}
+
+async function inWords(what: string, look: () => Promise<Finding>): Promise<Finding> {
+  try {
+    return await look()
+  } catch (error) {
+    return { level: 'bad', text: `${what}: ${wordsOf(error)}` }
+  }
+}
+
+/** Our own sentences for the operator's mistakes, Node's for the rest. */
+function wordsOf(error: unknown): string {
+  const mistake = mistakeOf(error)
+  if (mistake !== undefined) return mistake.lines.join('\n')
+  return error instanceof Error ? error.message : String(error)
+}
