@@ -32,7 +32,8 @@ export const LOG_EVENTS = [
 
 export type LogEvent = (typeof LOG_EVENTS)[number]
 
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
+/** What may be left out, from all to none. No line is written at `trace` or `fatal`. */
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 
 export type LogLevel = (typeof LOG_LEVELS)[number]
 

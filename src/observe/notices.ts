@@ -27,6 +27,17 @@ export interface BanNotice {
   readonly isManual: boolean
 }
 
+/** What can be told of the file of bans. */
+export type BanFileEvent =
+  | {
+      readonly kind: 'broken'
+      readonly path: string
+      readonly movedTo: string
+      readonly why: string
+    }
+  | { readonly kind: 'unreadable' | 'unsaved'; readonly path: string; readonly why: string }
+  | { readonly kind: 'saved_again'; readonly path: string }
+
 export class Notices {
   readonly #options: NoticesOptions
 
@@ -43,9 +54,31 @@ export class Notices {
     })
   }
 
-  /** A port is open. `what` says for whom (`OTLP/gRPC`, `metrics`). */
-  listening(what: string, address: string): void {
-    this.#options.log.info('listening', `Listening for ${what} on ${address}`, { what, address })
+  /** The ports are open. An address is undefined where its port is off. */
+  listening(addresses: Readonly<Record<'grpc' | 'http' | 'admin', string | undefined>>): void {
+    const { grpc, http, admin } = addresses
+    const open = [grpc, http].filter((address) => address !== undefined).join(' and ')
+    const pages = admin === undefined ? '' : `; metrics and health on http://${admin}`
+    this.#options.log.info('listening', `Listening for OTLP on ${open}${pages}`, addresses)
+  }
+
+  /** Something about the file that keeps bans over a restart. */
+  banFile(event: BanFileEvent): void {
+    const { log } = this.#options
+    const { path } = event
+    if (event.kind === 'saved_again') {
+      log.info('notice', `Bans are kept in ${path} again`, { path })
+    } else if (event.kind === 'broken') {
+      const { movedTo, why } = event
+      log.warn('notice', `Could not read the bans of ${path}: ${why}. It was moved to ${movedTo}`, {
+        path,
+      })
+    } else {
+      const doing = event.kind === 'unsaved' ? 'keep bans in' : 'read the bans of'
+      log.error('notice', `Cannot ${doing} ${path}: ${event.why}. They hold until a restart`, {
+        path,
+      })
+    }
   }
 
   /** A token set was loaded. `from` names the file or the option, never its content. */
@@ -83,21 +116,14 @@ export class Notices {
     )
   }
 
-  /** The collector can be reached (again). `awayMs` is how long it could not. */
-  collectorUp(address: string, awayMs?: number): void {
-    const again = awayMs === undefined ? '' : ` again, after ${inWords(awayMs)}`
-    this.#options.log.info('collector_up', `The collector at ${address} can be reached${again}`, {
-      collector: address,
-    })
+  /** The collector can be reached (again). `words` say which and for how long it was away. */
+  collectorUp(words: string): void {
+    this.#options.log.info('collector_up', words)
   }
 
-  /** The collector cannot be reached. */
-  collectorDown(address: string, cause?: unknown): void {
-    this.#options.log.warn(
-      'collector_down',
-      `The collector at ${address} cannot be reached. Requests wait for it as long as they may`,
-      { collector: address, ...(cause === undefined ? {} : { err: cause }) },
-    )
+  /** The collector cannot be reached. `words` say which and why. */
+  collectorDown(words: string): void {
+    this.#options.log.warn('collector_down', `${words}. Requests wait for it as long as they may`)
   }
 
   /** A ban began. */

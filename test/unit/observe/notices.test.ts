@@ -55,13 +55,15 @@ test('a ban says who, how long, why and how to lift it; it is counted and audite
 test('what happens to the gateway is told with an event of its own', () => {
   const { notices, lines } = house()
   notices.started('0.1.0')
-  notices.listening('OTLP/gRPC', '[::]:4317')
+  notices.listening({ grpc: '[::]:4317', http: undefined, admin: '127.0.0.1:9464' })
+  notices.banFile({ kind: 'unsaved', path: '/state/bans.json', why: 'the disk is full' })
+  notices.banFile({ kind: 'saved_again', path: '/state/bans.json' })
   notices.tokensLoaded(1, '/etc/tollgate/tokens.json')
   notices.tokensKept(1, '/etc/tollgate/tokens.json', 'the file is empty')
   notices.certificateLoaded(['otlp.example'], 1_900_000_000_000)
   notices.certificateKept('/etc/cert.pem', 'the key does not belong to it', 1_900_000_000_000)
-  notices.collectorDown('http://collector:4317')
-  notices.collectorUp('http://collector:4317', 5_400)
+  notices.collectorDown('The collector at http://collector:4317 is away')
+  notices.collectorUp('The collector at http://collector:4317 is back')
   notices.banLifted('203.0.113.9')
   notices.auditFailed('/var/log/audit.log', new Error('ENOSPC'))
   notices.auditRecovered('/var/log/audit.log', 3)
@@ -72,6 +74,8 @@ test('what happens to the gateway is told with an event of its own', () => {
     [
       'start',
       'listening',
+      'notice',
+      'notice',
       'tokens_loaded',
       'tokens_kept_last_good',
       'certificate_loaded',
@@ -85,8 +89,16 @@ test('what happens to the gateway is told with an event of its own', () => {
       'stop',
     ],
   )
-  assert.equal(lines[2]?.message, 'Loaded 1 token from /etc/tollgate/tokens.json')
-  assert.match(lines[7]?.message ?? '', /can be reached again, after 5 s$/)
+  const messages = lines.map(({ message }) => message)
+  assert.equal(
+    messages[1],
+    'Listening for OTLP on [::]:4317; metrics and health on http://127.0.0.1:9464',
+  )
+  assert.equal(messages[4], 'Loaded 1 token from /etc/tollgate/tokens.json')
+  assert.equal(
+    messages[12],
+    'The audit log /var/log/audit.log is written again; 3 lines were lost since the start',
+  )
 })
 
 for (const [ms, words] of [
