@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { type Config, parseConfig } from '../config/config.ts'
 import { readTextFile } from '../secrets/file-edit.ts'
 import { parseTokenList } from '../stores/token-list.ts'
@@ -75,14 +76,15 @@ async function lookAtCertificate(
 
 async function lookAtTokens({ tokens, tokensFile, stateDir }: Config): Promise<Finding> {
   const sets = tokens === undefined ? [] : [parseTokenList(tokens.reveal())]
-  if (tokensFile !== undefined) {
-    const text = await readTextFile(tokensFile)
-    if (text === undefined) return { level: 'bad', text: `tokens: there is no file ${tokensFile}` }
-    sets.push(parseTokenSet(text, tokensFile))
+  const isGiven = tokens !== undefined || tokensFile !== undefined
+  const path = tokensFile ?? (isGiven ? undefined : join(stateDir, 'tokens.json'))
+  const text = path === undefined ? undefined : await readTextFile(path)
+  if (path !== undefined && text !== undefined) sets.push(parseTokenSet(text, path))
+  if (tokensFile !== undefined && text === undefined) {
+    return { level: 'bad', text: `tokens: there is no file ${tokensFile}` }
   }
   if (sets.length === 0) {
-    const text = `tokens: none given; those in ${stateDir} stand in, a first one is made at the start`
-    return { level: 'note', text }
+    return { level: 'note', text: `tokens: none yet; the start makes a first one in ${stateDir}` }
   }
   const { records, source } = joinTokenSets(sets)
   const nowMs = Date.now()
