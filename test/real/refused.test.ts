@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -81,8 +82,6 @@ async function play(t: TestContext, scene: Scene): Promise<Played | undefined> {
 }
 
 async function tokenFolder(tokens: readonly string[], fields: Readonly<Record<string, unknown>>) {
-  const { mkdtemp, rm } = await import('node:fs/promises')
-  const { tmpdir } = await import('node:os')
   const folder = await mkdtemp(join(tmpdir(), 'tollgate-tokens-'))
   const file = join(folder, 'tokens.json')
   const set = tokens.map((token, index) => ({
@@ -124,6 +123,19 @@ function lost({ tallies }: Result): number {
 function assertAllOnce(results: readonly Result[], sent: number): void {
   for (const { title, tallies, logged } of results)
     assert.deepEqual(tallies, allOnce(sent), `${title}: ${logged.join('\n')}`)
+}
+
+/** The JavaScript HTTP exporters try again for as long as they may. */
+function assertPatientLoseNothing(results: readonly Result[]): void {
+  for (const result of results.filter(({ title }) => title.startsWith('js http')))
+    assert.equal(lost(result), 0, `${result.title}: ${result.logged.join('\n')}`)
+}
+
+/** The JavaScript gRPC exporters never try again. */
+function assertHastyLose(results: readonly Result[]): void {
+  const hasty = results.find(({ title }) => title === 'js grpc')
+  assert.ok(hasty !== undefined && lost(hasty) > 0, 'js grpc lost nothing')
+  assert.ok(hasty.logged.length > 0, 'js grpc logged nothing')
 }
 
 function assertNothingTwice(results: readonly Result[]): void {
@@ -174,8 +186,8 @@ test('429: over its rate and refused at once', async (t) => {
   if (played === undefined) return
   assertNothingTwice(played.results)
   assert.ok((played.outcomes.rate_limited ?? 0) > 0)
-  const js = played.results.find(({ title }) => title === 'js grpc')
-  assert.ok(js !== undefined && lost(js) > 0, 'the JavaScript gRPC exporter never tries again')
+  assertHastyLose(played.results)
+  assertPatientLoseNothing(played.results)
 })
 
 test('429 avoided: over its rate and made to wait, nobody loses anything', async (t) => {
@@ -201,8 +213,8 @@ test('503: the collector away for three seconds, refused at once', async (t) => 
   })
   if (played === undefined) return
   assert.ok((played.outcomes.collector_unavailable ?? 0) > 0)
-  const js = played.results.find(({ title }) => title === 'js grpc')
-  assert.ok(js !== undefined && lost(js) > 0, 'the JavaScript gRPC exporter never tries again')
+  assertHastyLose(played.results)
+  assertPatientLoseNothing(played.results)
 })
 
 test('503 avoided: the collector away for five seconds and waited for, nobody loses anything', async (t) => {
@@ -227,4 +239,5 @@ test('a restart of the gateway, its ports closed meanwhile', async (t) => {
   })
   if (played === undefined) return
   assertNothingTwice(played.results)
+  assertPatientLoseNothing(played.results)
 })
