@@ -8,6 +8,10 @@ import type { Ban, BansSnapshot, EndedBan, VouchedPair } from './bans.ts'
 
 /** A ban is on disk this long after it was made, a newly vouched token somewhat later. */
 const SAVE_AFTER_MS = { bans: 500, vouched: 10_000 } as const
+/** Most rows of each kind on disk, so that a flood of bans does not become a flood of writing. */
+const MAX_ROWS = 10_000
+/** At most one part in this many of the time goes into saving. */
+const REST_SHARE = 20
 
 /** Something to tell the operator. A run of failing saves is told once, and its end once. */
 export type BanFileEvent =
@@ -33,13 +37,17 @@ export interface BanFileOptions {
   readonly onEvent: (event: BanFileEvent) => void
 }
 
-/** The file of bans. Losing it costs the memory of bans, never a request. */
+/**
+ * The file of bans. Losing it costs the memory of bans, never a request. It holds all bans set by
+ * hand and the newest 10 000 of everything else.
+ */
 export class BanFile {
   readonly #options: BanFileOptions
   readonly #bans: BansMemory
   #timer: NodeJS.Timeout | undefined
   #dueMs = Number.POSITIVE_INFINITY
   #saving: Promise<void> | undefined
+  #restMs = 0
   #isFailing = false
   #isClosed = false
 
@@ -85,7 +93,8 @@ export class BanFile {
     }
   }
 
-  #saveSoon(waitMs: number): void {
+  #saveSoon(leastMs: number): void {
+    const waitMs = Math.max(leastMs, this.#restMs)
     const dueMs = this.#options.clock.nowMs() + waitMs
     if (this.#isClosed || dueMs >= this.#dueMs) return
     clearTimeout(this.#timer)
@@ -102,7 +111,9 @@ export class BanFile {
     const { path, clock, onEvent } = this.#options
     const temporary = `${path}.new`
     try {
-      const text = formatBanFile(this.#bans.snapshot(clock.nowMs()), clock.wallMs())
+      const startMs = clock.nowMs()
+      const text = formatBanFile(newest(this.#bans.snapshot(startMs)), clock.wallMs())
+      this.#restMs = (clock.nowMs() - startMs) * REST_SHARE
       // A leftover might have another mode, or be a link to somewhere else.
       await rm(temporary, { force: true })
       const handle = await open(temporary, 'wx', 0o600)
@@ -120,6 +131,17 @@ export class BanFile {
       if (!this.#isFailing) onEvent({ kind: 'unsaved', path, why: said(error) })
       this.#isFailing = true
     }
+  }
+}
+
+/** The part of a snapshot that is kept on disk: all bans set by hand, of everything else the newest. */
+function newest({ bans, ended, vouched }: BansSnapshot): BansSnapshot {
+  const byHand = bans.filter(({ isManual }) => isManual)
+  const byStrikes = bans.filter(({ isManual }) => !isManual)
+  return {
+    bans: [...byHand, ...byStrikes.slice(-MAX_ROWS)],
+    ended: ended.slice(-MAX_ROWS),
+    vouched: vouched.slice(-MAX_ROWS),
   }
 }
 

@@ -10,6 +10,8 @@ const MAX_BAN_MS = 30 * DAY_MS
 const MAX_MANUAL_MS = 3650 * DAY_MS
 /** Without a ban for this long, a peer starts afresh. */
 const FORGIVE_MS = 7 * DAY_MS
+/** Times of offences remembered in all, about 32 MB: where a ban takes many strikes, fewer peers are watched. */
+const MAX_STRIKE_TIMES = 4_000_000
 /** How long a token used from a peer speaks for it. */
 const VOUCH_MS = 7 * DAY_MS
 
@@ -85,7 +87,7 @@ export class Bans implements BansPort {
 
   constructor(options: BansOptions) {
     this.#options = options
-    const { windowMs, maxKeys = 100_000 } = options
+    const { strikes = 1, windowMs, maxKeys = 100_000 } = options
     this.#bans = new ExpiringTable<Entry>({
       maxKeys,
       expiresMs: ({ untilMs }) => untilMs,
@@ -93,7 +95,7 @@ export class Bans implements BansPort {
     })
     this.#ended = new ExpiringTable({ maxKeys, expiresMs: ({ endedMs }) => endedMs + FORGIVE_MS })
     this.#strikes = new ExpiringTable({
-      maxKeys,
+      maxKeys: Math.min(maxKeys, Math.max(1, Math.floor(MAX_STRIKE_TIMES / strikes))),
       expiresMs: (times) => (times.at(-1) ?? 0) + windowMs,
     })
     this.#vouched = new Vouched({ maxKeys, keepMs: VOUCH_MS })

@@ -176,6 +176,22 @@ describe('the file of bans', () => {
     )
   })
 
+  it('holds all bans set by hand, and the newest 10 000 of the others', async () => {
+    const clock = new Hands()
+    const bans = createBans()
+    bans.add('198.51.100.1', undefined, clock.now)
+    for (let at = 0; at < 10_500; at += 1) {
+      const address = `10.0.${at >> 8}.${at & 0xff}`
+      bans.strike({ key: address, address }, clock.now)
+    }
+    const file = await BanFile.open({ path, clock, onEvent }, bans)
+    await file.close()
+    const rows: { peer: string }[] = JSON.parse(await readFile(path, 'utf8')).bans
+    assert.equal(rows.length, 10_001)
+    assert.equal(rows[0]?.peer, '198.51.100.1')
+    assert.equal(rows.at(-1)?.peer, '10.0.41.3')
+  })
+
   it('never writes through a link that was laid beside it', async () => {
     const victim = join(dir, 'victim')
     await writeFile(victim, 'untouched')

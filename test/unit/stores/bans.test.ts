@@ -192,6 +192,14 @@ describe('bans', () => {
   })
 })
 
+describe('strikes that a ban takes very many of', () => {
+  it('are watched for fewer peers, so that their times fit into memory', () => {
+    const bans = createBans({ strikes: 1_000_000 })
+    for (let at = 0; at < 100; at += 1) bans.strike({ key: `${at}`, address: '203.0.113.1' }, 0)
+    assert.equal(bans.tables().find(({ table }) => table === 'strikes')?.size, 4)
+  })
+})
+
 describe('a token that was used from a banned address', () => {
   it('is vouched for there, another one and other addresses are not', () => {
     const bans = createBans()
