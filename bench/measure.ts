@@ -19,6 +19,7 @@ import type { Scenario } from './scenarios.ts'
 export interface Entrant {
   readonly name: string
   readonly version: string
+  readonly isPassThrough: boolean
   readonly setting: Setting
   readonly running: Running
 }

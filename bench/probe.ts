@@ -20,38 +20,45 @@ export function wrongToken(token: string): string {
 }
 
 /** Throws where a proxy does not do what the measurement rests on. */
-export async function probe(
-  setting: Setting,
-  payloads: Iterable<Payload>,
-  backend: Backend,
-): Promise<void> {
+export async function probe(subject: Subject, payloads: Iterable<Payload>): Promise<void> {
   for (const payload of payloads) {
-    await probeGrpc(setting, payload, backend)
-    await probeHttp(setting, payload, backend)
-    if (payload.body.length < 1000) await probeRefusals(setting, payload, backend)
+    await probeGrpc(subject, payload)
+    await probeHttp(subject, payload)
+    if (payload.body.length < 1000) await probeRefusals(subject, payload)
   }
 }
 
-async function probeGrpc(setting: Setting, payload: Payload, backend: Backend): Promise<void> {
+interface Subject {
+  readonly setting: Setting
+  /** Messages must arrive byte for byte. */
+  readonly isPassThrough: boolean
+  readonly backend: Backend
+}
+
+async function probeGrpc(subject: Subject, payload: Payload): Promise<void> {
+  const { setting, backend } = subject
   const before = await backend.counts()
   const good = await callGrpc(setting, payload, setting.token)
   assert.equal(good.tlsVersion, 'TLSv1.3')
   assert.equal(good.headers[':status'], 200)
   assert.match(String(good.headers['content-type']), /^application\/grpc/)
   assert.equal(good.trailers['grpc-status'], '0', 'grpc-status of a good call')
-  assert.equal(good.body.length, 5, 'an empty message')
+  assert.ok(good.body.length >= 5, 'an answer with a message')
   const between = await backend.counts()
   assert.equal(between.grpcRequests - before.grpcRequests, 1, 'a good call arrives once')
+  if (!subject.isPassThrough) return
   assert.equal(between.grpcBytes - before.grpcBytes, payload.grpcBody.length, 'and whole')
 }
 
-async function probeHttp(setting: Setting, payload: Payload, backend: Backend): Promise<void> {
+async function probeHttp(subject: Subject, payload: Payload): Promise<void> {
+  const { setting, backend } = subject
   const before = await backend.counts()
   assert.equal(await callHttp(setting, payload, setting.token), 200)
   const between = await backend.counts()
   const arrived = between.httpRequests - before.httpRequests
   const arrivedByGrpc = between.grpcRequests - before.grpcRequests
   assert.equal(arrived + arrivedByGrpc, 1, 'a good request arrives once')
+  if (!subject.isPassThrough) return
   assert.equal(
     between.httpBytes - before.httpBytes + between.grpcBytes - before.grpcBytes,
     payload.body.length + 5 * arrivedByGrpc,
@@ -60,7 +67,8 @@ async function probeHttp(setting: Setting, payload: Payload, backend: Backend): 
 }
 
 /** With a small message alone: a refusal before the body has come breaks off the sending of a large one. */
-async function probeRefusals(setting: Setting, payload: Payload, backend: Backend): Promise<void> {
+async function probeRefusals(subject: Subject, payload: Payload): Promise<void> {
+  const { setting, backend } = subject
   const before = await backend.counts()
   for (const token of [wrongToken(setting.token), undefined]) {
     const call = await callGrpc(setting, payload, token)

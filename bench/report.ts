@@ -67,6 +67,7 @@ export function tableOf(results: Results): string {
       requests.toLocaleString('en'),
       ...names.map((name) => `${digits(least(name))} (${digits(middle(name))})`),
       ...others.map((name) => digits(least(SUBJECT) / least(name))),
+      ...(others.length === 0 ? [] : [goalOf(scenario)]),
     ]
   })
   const speed = results.rows.map(({ scenario, runs }) => [
@@ -107,6 +108,7 @@ export function tableOf(results: Results): string {
         'requests a round',
         ...names,
         ...others.map((name) => `÷ ${name}`),
+        ...(others.length === 0 ? [] : ['goal']),
       ],
       cpu,
     ),
@@ -156,6 +158,10 @@ export function saveResults(results: Results): void {
       2,
     )}\n`,
   )
+}
+
+function goalOf({ goal }: Scenario): string {
+  return goal === undefined ? '–' : `≤ ${goal.times} × ${goal.of}`
 }
 
 function digits(figure: number): string {

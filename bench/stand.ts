@@ -54,15 +54,18 @@ export async function openStand(contestants: readonly Contestant[]): Promise<Sta
       const version = contestant.version()
       const running = await contestant.start(setting)
       stops.push(running.stop)
-      entrants.push({ name: contestant.name, version, setting, running })
+      const { name, isPassThrough } = contestant
+      entrants.push({ name, version, isPassThrough, setting, running })
     }
     const payloads = makePayloads(directory)
     const bench = { payloads, backend, logPath: join(directory, 'h2load.log') }
     const probeAll = async () => {
-      for (const { name, setting } of entrants) {
-        await probe(setting, payloads.values(), backend).catch((error: unknown) => {
-          throw new Error(`${name} does not do what is measured`, { cause: error })
-        })
+      for (const { name, setting, isPassThrough } of entrants) {
+        await probe({ setting, isPassThrough, backend }, payloads.values()).catch(
+          (error: unknown) => {
+            throw new Error(`${name} does not do what is measured`, { cause: error })
+          },
+        )
       }
     }
     return { bench, entrants, probeAll, close }

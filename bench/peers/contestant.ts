@@ -21,6 +21,8 @@ export interface Setting {
 /** A proxy in one configuration. */
 export interface Contestant {
   readonly name: string
+  /** Whether messages leave as they came; false for one that decodes and encodes them again. */
+  readonly isPassThrough: boolean
   /** Version of the program; throws where it is not installed. */
   version(): string
   start(setting: Setting): Promise<Running>

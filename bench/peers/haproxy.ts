@@ -7,6 +7,7 @@ import type { Contestant, Setting } from './contestant.ts'
 /** HAProxy with one thread: the token by a rule, the address by a stick table. */
 export const haproxy: Contestant = {
   name: 'HAProxy',
+  isPassThrough: true,
   version() {
     const { stdout, error } = spawnSync('haproxy', ['-v'], { encoding: 'utf8' })
     if (error !== undefined) throw new Error('haproxy is not installed (apt install haproxy)')

@@ -7,6 +7,7 @@ import type { Contestant, Setting } from './contestant.ts'
 /** nginx with one worker: the token by `map`, the address by `limit_req`. */
 export const nginx: Contestant = {
   name: 'nginx',
+  isPassThrough: true,
   version() {
     const { stderr, error } = spawnSync('nginx', ['-v'], { encoding: 'utf8' })
     if (error !== undefined) throw new Error('nginx is not installed (apt install nginx)')

@@ -9,6 +9,7 @@ const BINARY = join(import.meta.dirname, '../../.tools/bin/otelcol')
 /** An OpenTelemetry Collector as the gateway, with bearertokenauth. It cannot count per address. */
 export const otelcol: Contestant = {
   name: 'Collector',
+  isPassThrough: false,
   version() {
     if (!existsSync(BINARY)) throw new Error(`There is no ${BINARY}`)
     return spawnSync(BINARY, ['--version'], { encoding: 'utf8' }).stdout.replace(/^.* /, '').trim()

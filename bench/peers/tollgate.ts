@@ -24,6 +24,7 @@ export interface TollgateOptions {
 export function tollgate({ name, entry, env, nodeArgs = [] }: TollgateOptions): Contestant {
   return {
     name,
+    isPassThrough: true,
     version() {
       const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
       return String(version)
