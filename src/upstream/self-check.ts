@@ -84,7 +84,7 @@ async function sendOverGrpc(options: SelfCheckOptions, requests: Requests): Prom
           if (error === null) resolve(verdictOn(signal, answer ?? Buffer.alloc(0)))
           else {
             const code = status[error.code] ?? `status ${error.code}`
-            resolve({ ok: false, words: `${code}: ${error.details}` })
+            resolve({ ok: false, words: `${code}: ${plainDetails(error.details)}` })
           }
         },
       )
@@ -155,6 +155,14 @@ async function eachSignal(
     results.push({ protocol, signal, ...verdict, ms: performance.now() - startMs })
   }
   return results
+}
+
+/** What grpc-js says where it could not connect, without its wrapping. */
+function plainDetails(details: string): string {
+  const [, cause] = /Last error: (?:Error: )?(.+?)(?:\. Resolution note: .*)?$/s.exec(details) ?? []
+  if (cause === undefined) return details
+  const [, code] = /\b(E[A-Z]{3,})\b/.exec(cause) ?? []
+  return code === undefined ? cause : wordsOf(Object.assign(new Error(cause), { code }))
 }
 
 function verdictOn(signal: SampleSignal, answer: Uint8Array): Verdict {

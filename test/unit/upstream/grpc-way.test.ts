@@ -1,73 +1,30 @@
 import assert from 'node:assert/strict'
 import { constants } from 'node:http2'
 import { afterEach, test } from 'node:test'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
-import { BodyRefused, Fault } from '../../../src/pipeline/fault.ts'
-import type { CollectorAnswer, GrpcAnswer, Parcel } from '../../../src/pipeline/parcel.ts'
-import { createCollector, type RunningCollector } from '../../../src/upstream/collector.ts'
+import { BodyRefused, type Fault } from '../../../src/pipeline/fault.ts'
+import type { GrpcAnswer, Parcel } from '../../../src/pipeline/parcel.ts'
+import { startCollector } from '../../support/collector.ts'
 import {
-  type CollectorSettings,
-  type ScriptedCollector,
-  startCollector,
-} from '../../support/collector.ts'
-import { parcel, permit, streamedBody, wholeBody } from '../../support/parcel.ts'
+  alsoClose,
+  closePairs,
+  fault,
+  type PairSettings,
+  pair as startPair,
+  until,
+} from '../../support/collector-pair.ts'
+import { streamedBody, wholeBody } from '../../support/parcel.ts'
 
-const cleanUp: (() => Promise<void>)[] = []
-afterEach(async () => {
-  for (const close of cleanUp.splice(0).reverse()) await close()
-})
+afterEach(closePairs)
 
-interface Pair {
-  readonly far: ScriptedCollector
-  readonly near: RunningCollector
-  readonly changes: [boolean, string][]
-  send(changes?: Partial<Parcel>): Promise<GrpcAnswer>
-}
-
-async function pair(
-  settings: CollectorSettings = {},
-  timeoutMs = 20_000,
-  far?: ScriptedCollector,
-): Promise<Pair> {
-  const collector = far ?? (await startCollector(settings))
-  const changes: [boolean, string][] = []
-  const near = createCollector({
-    grpc: [{ protocol: 'http:', host: '127.0.0.1', port: collector.grpcPort, path: '' }],
-    http: [],
-    timeoutMs,
-    now: () => performance.now(),
-    onChange: (isAvailable, words) => changes.push([isAvailable, words]),
-  })
-  near.start()
-  cleanUp.push(
-    () => collector.die(),
-    () => near.close(),
-  )
-  await available(near)
-  return {
-    far: collector,
-    near,
-    changes,
-    send: (changed) => near.send(parcel(changed), permit()).then(grpc),
+async function pair(settings: PairSettings = {}) {
+  const made = await startPair(settings)
+  const send = async (changes?: Partial<Parcel>): Promise<GrpcAnswer> => {
+    const answer = await made.send(changes)
+    if (answer.protocol !== 'grpc') throw new TypeError('not an answer over gRPC')
+    return answer
   }
-}
-
-async function available(near: RunningCollector, is = true): Promise<void> {
-  while (near.isAvailable() !== is) await nextTurn()
-}
-
-function grpc(answer: CollectorAnswer): GrpcAnswer {
-  if (answer.protocol !== 'grpc') throw new TypeError('not an answer over gRPC')
-  return answer
-}
-
-function fault(reason: Fault['reason'], canSendAgain: boolean) {
-  return (error: unknown) => {
-    assert.ok(error instanceof Fault, String(error))
-    assert.deepEqual([error.reason, error.canSendAgain], [reason, canSendAgain], error.message)
-    return true
-  }
+  return { ...made, send }
 }
 
 test('a message arrives once, with five bytes in front and the headers that travel on', async () => {
@@ -112,7 +69,7 @@ test('all signals have their own method, and one connection serves them all', as
 })
 
 test('without a client deadline the collector is told our own limit', async () => {
-  const { far, send } = await pair({}, 7000)
+  const { far, send } = await pair({ timeoutMs: 7000 })
   await send()
   assert.equal(far.reached[0]?.headers['grpc-timeout'], '7000m')
 })
@@ -223,7 +180,7 @@ for (const code of [constants.NGHTTP2_NO_ERROR, constants.NGHTTP2_ENHANCE_YOUR_C
     await send()
     far.script({ kind: 'goaway', takesThis: false, code })
     await assert.rejects(send(), fault('collector_unavailable', true))
-    await available(near)
+    await until(() => near.isAvailable())
     assert.equal((await send()).status, 0)
     assert.equal(far.connections, 2)
   })
@@ -252,7 +209,7 @@ test('a connection lost after sending is a fault, not repeated by us; the next c
   const { far, near, changes, send } = await pair()
   far.script({ kind: 'die' })
   await assert.rejects(send(), fault('collector_unavailable', false))
-  await available(near)
+  await until(() => near.isAvailable())
   assert.equal((await send()).status, 0)
   assert.equal(far.reached.length, 2)
   assert.deepEqual(
@@ -265,7 +222,7 @@ test('nobody there: nothing is read or sent, and the call may come again when th
   const { far, near, changes, send } = await pair()
   const { grpcPort } = far
   await far.die()
-  await available(near, false)
+  await until(() => !near.isAvailable())
   let isRead = false
   const body = streamedBody(1, async function* () {
     isRead = true
@@ -273,10 +230,10 @@ test('nobody there: nothing is read or sent, and the call may come again when th
   })
   await assert.rejects(send({ body }), fault('collector_unavailable', true))
   assert.equal(isRead, false)
-  while (near.state()[0]?.lastError !== 'connection refused') await nextTurn()
+  await until(() => near.state()[0]?.lastError === 'connection refused')
   const again = await startCollector({ grpcPort })
-  cleanUp.push(() => again.die())
-  await available(near)
+  alsoClose(() => again.die())
+  await until(() => near.isAvailable())
   assert.equal((await send({ body })).status, 0)
   assert.equal(again.reached.length, 1)
   assert.deepEqual(
@@ -286,7 +243,7 @@ test('nobody there: nothing is read or sent, and the call may come again when th
 })
 
 test('no answer within our limit: the call is cancelled and not repeated', async () => {
-  const { far, send } = await pair({}, 50)
+  const { far, send } = await pair({ timeoutMs: 50 })
   far.behave({ kind: 'stall' })
   await assert.rejects(send(), fault('collector_timeout', false))
   await far.until(() => far.reached[0]?.resetCode === constants.NGHTTP2_CANCEL)
@@ -386,7 +343,7 @@ test('an answer before the end of the body stops the reading of it', async () =>
     }
   })
   assert.equal((await send({ body })).status, 3)
-  while (!isReturned) await nextTurn()
+  await until(() => isReturned)
 })
 
 test('a collector that does not read holds the body back at the windows', async () => {
