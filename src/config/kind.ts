@@ -50,12 +50,10 @@ export function listOf<T>(kind: Kind<T>): Kind<readonly T[]> {
         const parsed = kind.parse(trimmed, surroundings)
         if (parsed instanceof Expected) {
           const { what, hidesValue } = parsed
-          return new Expected(
-            hidesValue ? what : `${what} (in place of ${JSON.stringify(trimmed)})`,
-            {
-              hidesValue,
-            },
-          )
+          const isAlone = hidesValue || trimmed === text.trim()
+          return new Expected(isAlone ? what : `${what}, found ${JSON.stringify(trimmed)}`, {
+            hidesValue,
+          })
         }
         values.push(parsed)
       }

@@ -55,14 +55,19 @@ export function collect(
     if (!name.startsWith(PREFIX) || text === undefined) continue
     if (!VARIABLES.has(name) && !FILE_VARIABLES.has(name)) {
       if (SERVICE_LINK.test(name) || (name.endsWith('_PORT') && SERVICE_URL.test(text))) continue
-      mistakes.push(unknown(name, 'unknown variable', KNOWN))
+      mistakes.push(unknown(PREFIX, name, 'unknown variable', KNOWN))
     } else if (text !== '') {
       fromEnvironment.set(name, { text, option: name, isFlag: false })
     }
   }
   const fromFlags = readFlags(argv, mistakes)
   const given = new Map<string, Given>()
-  // The whole of the lower layer first: a flag then replaces both forms of its variable.
+  // Before files are read: what a flag replaces may point anywhere.
+  for (const name of fromFlags.keys()) {
+    const env = FILE_VARIABLES.get(name) ?? name
+    fromEnvironment.delete(env)
+    if (FILE_VARIABLES.has(`${env}_FILE`)) fromEnvironment.delete(`${env}_FILE`)
+  }
   for (const layer of [fromEnvironment, fromFlags]) {
     for (const [name, value] of resolveFiles(layer, cwd, mistakes)) given.set(name, value)
   }
@@ -89,7 +94,7 @@ function readFlags(argv: readonly string[], mistakes: Mistake[]): Map<string, Gi
     if (takesFollowing) at += 1
     const text = inline ?? (takesFollowing ? following : '')
     if (env === undefined) {
-      mistakes.push(unknown(flag, 'unknown option', VARIABLE_OF_FLAG.keys()))
+      mistakes.push(unknown('--', flag, 'unknown option', VARIABLE_OF_FLAG.keys()))
     } else if (text === '') {
       mistakes.push({ option: flag, message: `${flag}: expected a value after it` })
     } else if (given.has(env)) {
@@ -136,9 +141,12 @@ function resolveFiles(
   return resolved
 }
 
-function unknown(name: string, what: string, candidates: Iterable<string>): Mistake {
-  const near = nearest(name, candidates)
-  const hint = near === undefined ? 'see tollgate help for all of them' : `did you mean ${near}?`
+/** The prefix that all names share says nothing about likeness. */
+function unknown(prefix: string, name: string, what: string, known: Iterable<string>): Mistake {
+  const candidates = Array.from(known, (candidate) => candidate.slice(prefix.length))
+  const near = nearest(name.slice(prefix.length), candidates)
+  const hint =
+    near === undefined ? 'see tollgate help for all of them' : `did you mean ${prefix}${near}?`
   return { option: name, message: `${name}: ${what}; ${hint}` }
 }
 
