@@ -26,7 +26,7 @@ export type BanFileEvent =
 
 /** What is kept over restarts: `Bans` is one. */
 export interface BansMemory {
-  snapshot(nowMs: number): BansSnapshot
+  snapshot(nowMs: number, maxRows: number): BansSnapshot
   restore(snapshot: BansSnapshot, nowMs: number): void
   watch(onChange: (what: 'bans' | 'vouched') => void): void
 }
@@ -112,7 +112,7 @@ export class BanFile {
     const temporary = `${path}.new`
     try {
       const startMs = clock.nowMs()
-      const text = formatBanFile(newest(this.#bans.snapshot(startMs)), clock.wallMs())
+      const text = formatBanFile(this.#bans.snapshot(startMs, MAX_ROWS), clock.wallMs())
       this.#restMs = (clock.nowMs() - startMs) * REST_SHARE
       // A leftover might have another mode, or be a link to somewhere else.
       await rm(temporary, { force: true })
@@ -131,17 +131,6 @@ export class BanFile {
       if (!this.#isFailing) onEvent({ kind: 'unsaved', path, why: said(error) })
       this.#isFailing = true
     }
-  }
-}
-
-/** The part of a snapshot that is kept on disk: all bans set by hand, of everything else the newest. */
-function newest({ bans, ended, vouched }: BansSnapshot): BansSnapshot {
-  const byHand = bans.filter(({ isManual }) => isManual)
-  const byStrikes = bans.filter(({ isManual }) => !isManual)
-  return {
-    bans: [...byHand, ...byStrikes.slice(-MAX_ROWS)],
-    ended: ended.slice(-MAX_ROWS),
-    vouched: vouched.slice(-MAX_ROWS),
   }
 }
 

@@ -181,6 +181,13 @@ export class Bans implements BansPort {
     return list
   }
 
+  /** How many bans are in force. */
+  count(nowMs: number): number {
+    let count = 0
+    for (const [, { untilMs }] of this.#bans.entries()) if (untilMs > nowMs) count += 1
+    return count
+  }
+
   /** Sizes of the tables and what they have had to forget, for the metrics. */
   tables(): readonly {
     readonly table: string
@@ -199,21 +206,28 @@ export class Bans implements BansPort {
     this.#onChange = onChange
   }
 
-  /** What should outlive the process. */
-  snapshot(nowMs: number): BansSnapshot {
+  /** What should outlive the process: all bans set by hand, and the newest `maxRows` of each kind. */
+  snapshot(nowMs: number, maxRows = Number.POSITIVE_INFINITY): BansSnapshot {
+    const bans: Ban[] = []
     const ended: EndedBan[] = []
-    for (const [peerKey, entry] of this.#bans.entries()) {
-      if (entry.untilMs > nowMs) continue
-      ended.push({ peerKey, endedAgoMs: nowMs - entry.untilMs, bans: entry.repeats + 1 })
-    }
-    for (const [peerKey, { endedMs, bans }] of this.#ended.entries()) {
-      if (nowMs < endedMs + FORGIVE_MS) ended.push({ peerKey, endedAgoMs: nowMs - endedMs, bans })
-    }
     const vouched: VouchedPair[] = []
-    for (const { peer, token, lastMs } of this.#vouched.pairs(nowMs)) {
+    let older = this.#bans.size - maxRows
+    for (const [peerKey, entry] of this.#bans.entries()) {
+      older -= 1
+      if (older >= 0 && !entry.isManual) continue
+      if (entry.untilMs > nowMs) bans.push(told(peerKey, entry, nowMs))
+      else ended.push({ peerKey, endedAgoMs: nowMs - entry.untilMs, bans: entry.repeats + 1 })
+    }
+    older = this.#ended.size - maxRows
+    for (const [peerKey, { endedMs, bans: count }] of this.#ended.entries()) {
+      older -= 1
+      if (older >= 0 || nowMs >= endedMs + FORGIVE_MS) continue
+      ended.push({ peerKey, endedAgoMs: nowMs - endedMs, bans: count })
+    }
+    for (const { peer, token, lastMs } of this.#vouched.pairs(nowMs, maxRows)) {
       vouched.push({ peerKey: peer, tokenId: token, usedAgoMs: nowMs - lastMs })
     }
-    return { bans: this.list(nowMs), ended, vouched }
+    return { bans, ended, vouched }
   }
 
   /** Takes up what an earlier process knew. Peers that have become exempt are let go. */

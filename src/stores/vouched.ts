@@ -66,11 +66,21 @@ export class Vouched {
     return entry !== undefined && nowMs < entry.latestMs + this.#keepMs
   }
 
-  /** Every pair that still counts. */
-  *pairs(nowMs: number): Generator<{ peer: string; token: string; lastMs: number }> {
+  /** The pairs that still count, those of the newest `maxPairs` peers, and so many at most. */
+  *pairs(
+    nowMs: number,
+    maxPairs = Number.POSITIVE_INFINITY,
+  ): Generator<{ peer: string; token: string; lastMs: number }> {
+    let older = this.#peers.size - maxPairs
+    let left = maxPairs
     for (const [peer, entry] of this.#peers.entries()) {
+      older -= 1
+      if (older >= 0) continue
       for (const [token, lastMs] of entry.lastMs) {
-        if (nowMs < lastMs + this.#keepMs) yield { peer, token, lastMs }
+        if (nowMs >= lastMs + this.#keepMs) continue
+        if (left <= 0) return
+        left -= 1
+        yield { peer, token, lastMs }
       }
     }
   }

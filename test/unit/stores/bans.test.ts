@@ -345,6 +345,29 @@ describe('a restart', () => {
     assert.equal(after.isBanned(stranger, 0), true)
   })
 
+  it('keeps the newest of everything where there is too much, and all bans set by hand', () => {
+    const bans = createBans({ strikes: 1 })
+    bans.add('198.51.100.1', DAY_MS, 0)
+    for (let at = 0; at < 10; at += 1) bans.vouch(peerAt(`10.0.0.${at}`), agent, 0)
+    for (let at = 0; at < 10; at += 1) bans.strike(peerAt(`203.0.113.${at}`), at * 1000)
+    const inForce = bans.snapshot(10_000, 3)
+    assert.deepEqual(
+      inForce.bans.map(({ address }) => address),
+      ['198.51.100.1', '203.0.113.7', '203.0.113.8', '203.0.113.9'],
+    )
+    assert.deepEqual(
+      inForce.vouched.map(({ peerKey }) => peerKey),
+      ['10.0.0.7', '10.0.0.8', '10.0.0.9'],
+    )
+    for (let at = 0; at < 10; at += 1) bans.isBanned(peerAt(`203.0.113.${at}`), 2 * HOUR_MS)
+    const over = bans.snapshot(2 * HOUR_MS, 3)
+    assert.deepEqual(
+      over.ended.map(({ peerKey }) => peerKey),
+      ['203.0.113.7', '203.0.113.8', '203.0.113.9'],
+    )
+    assert.equal(bans.count(2 * HOUR_MS), 1)
+  })
+
   it('says when there is something new to save', () => {
     const bans = createBans()
     const changes: string[] = []
