@@ -69,7 +69,8 @@ export interface LogOptions {
 
 /**
  * Makes a log. Lines are written synchronously: nothing is lost when the process ends, and a line
- * costs about 5 µs. One that cannot be written (disk full, reader gone) is dropped and counted.
+ * costs about 6 µs as JSON and 60 as text. One that cannot be written (disk full, reader gone) is
+ * dropped and counted.
  */
 export function createLog({ level, format, fd = 2, hasColour = isatty(fd) }: LogOptions): Log {
   let lostLines = 0
