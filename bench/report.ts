@@ -94,7 +94,8 @@ export function tableOf(results: Results): string {
       protocol === 'grpc' ? 'gRPC' : 'HTTP/1.1',
       ...paths.map((name) => {
         const { p50Us = Number.NaN, p99Us = Number.NaN } = measured.get(name) ?? {}
-        const added = name === 'direct' ? '' : ` (+${milliseconds(p50Us - direct)})`
+        const added =
+          name === 'direct' ? '' : ` (${p50Us < direct ? '' : '+'}${milliseconds(p50Us - direct)})`
         return `${milliseconds(p50Us)}${added} / ${milliseconds(p99Us)}`
       }),
     ]

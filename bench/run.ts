@@ -23,8 +23,9 @@ import { openStand, type Stand } from './stand.ts'
 const ROOT = join(import.meta.dirname, '..')
 /** What users run. Built anew before each run. */
 const BUILT = 'dist/main.js'
-/** The load before the first round, which is not counted, as a share of a round. */
+/** The load before the first round, which is not counted, as a share of a full round: enough to be compiled. */
 const WARM_UP_SHARE = 0.25
+const QUICK_WARM_UP_SHARE = 0.08
 const QUICK_SHARE = 0.04
 const MIN_REQUESTS = 200
 const REST_MS = 2000
@@ -116,7 +117,8 @@ async function runScenario(
 ): Promise<Results['rows'][number]> {
   const share = args.quick ? QUICK_SHARE : 1
   const requests = Math.max(MIN_REQUESTS, Math.round(scenario.requests * share))
-  const warmUp = Math.max(MIN_REQUESTS, Math.round(requests * WARM_UP_SHARE))
+  const warmUpShare = args.quick ? QUICK_WARM_UP_SHARE : WARM_UP_SHARE
+  const warmUp = Math.max(MIN_REQUESTS, Math.round(scenario.requests * warmUpShare))
   const runs = new Map<string, Round[]>(entrants.map(({ name }) => [name, []]))
   for (const { running } of entrants) resetPeaks(processTree(running.pid))
   for (let round = 0; round <= rounds; round += 1) {
