@@ -4,7 +4,7 @@
  *   npm --prefix bench run bench -- [--quick] [--only TEXT,…] [--peers NAME,…] [--rounds N]
  *                                   [--entry FILE] [--no-latency] [--write]
  */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { cpus, release, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -65,7 +65,15 @@ try {
 function chooseContestants(names: readonly string[]): Contestant[] {
   const entry = args.entry ?? BUILT
   if (args.entry === undefined && names.some((name) => name.startsWith('tollgate'))) {
-    execFileSync('npm', ['run', '--silent', 'build'], { cwd: ROOT, stdio: 'inherit' })
+    const { status } = spawnSync('npm', ['run', '--silent', 'build'], {
+      cwd: ROOT,
+      stdio: 'inherit',
+    })
+    if (status !== 0) {
+      throw new Error(
+        'The gateway does not build; --entry src/main.ts runs the sources as they are',
+      )
+    }
   }
   const known: Record<string, Contestant> = {
     nginx,
