@@ -290,5 +290,5 @@ export class Bans implements BansPort {
 
 function told(peerKey: string, entry: Entry, nowMs: number): Ban {
   const { untilMs, ...rest } = entry
-  return { peerKey, ...rest, remainingMs: untilMs - nowMs }
+  return { peerKey, ...rest, remainingMs: Math.ceil(untilMs - nowMs) }
 }
