@@ -112,7 +112,7 @@ function open(address: Address, ca: string | undefined): Socket {
     keepAlive: true,
     keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
   }
-  if (address.protocol === 'http:') return connectTcp(to)
+  if (address.protocol === 'http:') return quiet(connectTcp(to))
   const socket: TLSSocket = connectTls({
     ...to,
     ...(isIP(host) === 0 ? { servername: host } : {}),
@@ -124,7 +124,12 @@ function open(address: Address, ca: string | undefined): Socket {
     if (socket.alpnProtocol !== 'h2')
       socket.destroy(named('ERR_HTTP2_ERROR', 'TLS without ALPN h2'))
   })
-  return socket
+  return quiet(socket)
+}
+
+/** The session reports errors of its socket; one that comes after its end must not be thrown. */
+function quiet(socket: Socket): Socket {
+  return socket.on('error', () => {})
 }
 
 function named(code: string, message: string): Error {

@@ -29,6 +29,9 @@ export interface GrpcCallOptions {
   readonly isCompressed: boolean
   readonly acceptsGzip: boolean
   readonly maxAnswerBytes: number
+  readonly now: () => number
+  /** A connection on which nothing has arrived for so long while a call ran out of time may be dead. */
+  readonly silenceMs: number
 }
 
 export class GrpcCall implements Taker {
@@ -40,6 +43,7 @@ export class GrpcCall implements Taker {
   #stream: ClientHttp2Stream | undefined
   #isSettled = false
   #receivedAtStart = 0
+  #startMs = 0
   #headers: IncomingHttpHeaders | undefined
   #trailers: IncomingHttpHeaders | undefined
   #data: Buffer[] = []
@@ -75,6 +79,7 @@ export class GrpcCall implements Taker {
     }
     this.#stream = stream
     this.#receivedAtStart = lease.connection.receivedBytes
+    this.#startMs = this.#options.now()
     stream.on('response', (headers, flags) => {
       this.#headers = headers
       // Trailers-Only: all has been said, whatever of the message is still unsent.
@@ -104,7 +109,9 @@ export class GrpcCall implements Taker {
   timeOut(message: string): void {
     if (this.#isSettled) return
     const lease = this.#lease
-    if (lease?.connection.receivedBytes === this.#receivedAtStart) lease.suspect()
+    const { now, silenceMs } = this.#options
+    const isSilent = lease?.connection.receivedBytes === this.#receivedAtStart
+    if (isSilent && now() - this.#startMs >= silenceMs) lease?.suspect()
     this.#fail(collectorTimeout(message), NGHTTP2_CANCEL)
   }
 

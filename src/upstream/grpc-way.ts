@@ -9,6 +9,8 @@ import { type AddressState, Link } from './link.ts'
 import { takesGzip } from './takes-gzip.ts'
 import { TimeLimit } from './time-limit.ts'
 
+const SILENCE_MS = 5000
+
 export interface GrpcWayOptions {
   readonly addresses: readonly Address[]
   readonly ca: string | undefined
@@ -80,6 +82,9 @@ export class GrpcWay {
       isCompressed: parcel.encoding !== undefined,
       acceptsGzip,
       maxAnswerBytes,
+      now,
+      // Not after each short deadline of some client: those say nothing about the connection.
+      silenceMs: Math.min(timeoutMs / 2, SILENCE_MS),
     })
     call.onAwaitingClient = (isAwaiting) => limit.pause(isAwaiting)
     parcel.onGone(() => {

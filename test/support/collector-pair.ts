@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Fault } from '../../src/pipeline/fault.ts'
-import type { CollectorAnswer, Parcel } from '../../src/pipeline/parcel.ts'
+import type { CollectorAnswer, GrpcAnswer, HttpAnswer, Parcel } from '../../src/pipeline/parcel.ts'
 import { createCollector, type RunningCollector } from '../../src/upstream/collector.ts'
 import { type CollectorSettings, type ScriptedCollector, startCollector } from './collector.ts'
 import { parcel, permit } from './parcel.ts'
@@ -15,6 +15,7 @@ export interface PairSettings extends CollectorSettings {
   readonly host?: string
   readonly ca?: string
   readonly timeoutMs?: number
+  readonly now?: () => number
   /** Whether to wait until the gateway has reached the collector; default true. */
   readonly waits?: boolean
 }
@@ -51,7 +52,7 @@ export async function pair(settings: PairSettings = {}): Promise<Pair> {
     http: ways.includes('http') ? [address(far.httpPort)] : [],
     ca,
     timeoutMs,
-    now: () => performance.now(),
+    now: settings.now ?? (() => performance.now()),
     onChange: (isAvailable, words) => changes.push([isAvailable, words]),
   })
   near.start()
@@ -60,6 +61,36 @@ export async function pair(settings: PairSettings = {}): Promise<Pair> {
   if (settings.waits ?? true)
     await until(() => near.state().every(({ isConnected }) => isConnected))
   return { far, near, changes, send: (changed) => near.send(parcel(changed), permit()) }
+}
+
+/** A pair that speaks gRPC. */
+export async function grpcPair(
+  settings: PairSettings = {},
+): Promise<Omit<Pair, 'send'> & { send(changes?: Partial<Parcel>): Promise<GrpcAnswer> }> {
+  const made = await pair({ ways: ['grpc'], ...settings })
+  return {
+    ...made,
+    async send(changes) {
+      const answer = await made.send(changes)
+      if (answer.protocol !== 'grpc') throw new TypeError('not an answer over gRPC')
+      return answer
+    },
+  }
+}
+
+/** A pair that speaks HTTP. */
+export async function httpPair(
+  settings: PairSettings = {},
+): Promise<Omit<Pair, 'send'> & { send(changes?: Partial<Parcel>): Promise<HttpAnswer> }> {
+  const made = await pair({ ways: ['http'], ...settings })
+  return {
+    ...made,
+    async send(changes) {
+      const answer = await made.send(changes)
+      if (answer.protocol !== 'http') throw new TypeError('not an answer over HTTP')
+      return answer
+    },
+  }
 }
 
 /** Resolves when it is so, looking at each turn of the event loop. */

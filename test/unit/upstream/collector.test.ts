@@ -5,6 +5,7 @@ import { createCollector } from '../../../src/upstream/collector.ts'
 import { startCollector } from '../../support/collector.ts'
 import { alsoClose, closePairs, fault, pair, until } from '../../support/collector-pair.ts'
 import { parcel, permit, streamedBody } from '../../support/parcel.ts'
+import { startRelay } from '../../support/relay.ts'
 
 afterEach(closePairs)
 
@@ -53,6 +54,24 @@ test('HTTP over TLS with the wrong CA: nothing is sent', async () => {
   assert.equal(far.reached.length, 0)
 })
 
+test('a TLS port that does not speak HTTP/2 never counts as up', async () => {
+  const far = await startCollector({ tls: server })
+  alsoClose(() => far.die())
+  const words: string[] = []
+  const near = createCollector({
+    grpc: [{ protocol: 'https:', host: '127.0.0.1', port: far.httpPort, path: '' }],
+    http: [],
+    ca: ca.cert,
+    timeoutMs: 1000,
+    now: () => performance.now(),
+    onChange: (_isAvailable, said) => words.push(said),
+  })
+  alsoClose(() => near.close())
+  near.start()
+  await until(() => words.length > 0)
+  assert.match(words[0] ?? '', /does not speak HTTP\/2/)
+})
+
 test('a port that does not speak HTTP/2 never counts as up', async () => {
   const far = await startCollector()
   alsoClose(() => far.die())
@@ -89,6 +108,28 @@ test('with both ways protobuf goes over gRPC, JSON and bodies of unknown length 
 test('with gRPC alone JSON is not accepted', async () => {
   const { near } = await pair()
   assert.deepEqual([near.accepts('protobuf'), near.accepts('json')], [true, false])
+})
+
+test('a connection on which nothing arrives any more is given up for a new one', async () => {
+  const far = await startCollector()
+  alsoClose(() => far.die())
+  const relay = await startRelay(far.grpcPort)
+  alsoClose(() => relay.close())
+  const near = createCollector({
+    grpc: [{ protocol: 'http:', host: '127.0.0.1', port: relay.port, path: '' }],
+    http: [],
+    timeoutMs: 1200,
+    now: () => performance.now(),
+    onChange() {},
+  })
+  alsoClose(() => near.close())
+  near.start()
+  await until(() => near.isAvailable())
+  await near.send(parcel(), permit())
+  relay.cutOff()
+  await assert.rejects(near.send(parcel(), permit()), fault('collector_timeout', false))
+  assert.equal((await near.send(parcel(), permit())).status, 0)
+  assert.equal(far.reached.length, 2)
 })
 
 test('several addresses take turns, and one that is away is left out', async () => {

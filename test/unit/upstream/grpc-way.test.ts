@@ -2,33 +2,14 @@ import assert from 'node:assert/strict'
 import { constants } from 'node:http2'
 import { afterEach, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { BodyRefused, type Fault } from '../../../src/pipeline/fault.ts'
-import type { GrpcAnswer, Parcel } from '../../../src/pipeline/parcel.ts'
-import { startCollector } from '../../support/collector.ts'
-import {
-  alsoClose,
-  closePairs,
-  fault,
-  type PairSettings,
-  pair as startPair,
-  until,
-} from '../../support/collector-pair.ts'
+import { BodyRefused } from '../../../src/pipeline/fault.ts'
+import { closePairs, fault, grpcPair, until } from '../../support/collector-pair.ts'
 import { streamedBody, wholeBody } from '../../support/parcel.ts'
 
 afterEach(closePairs)
 
-async function pair(settings: PairSettings = {}) {
-  const made = await startPair(settings)
-  const send = async (changes?: Partial<Parcel>): Promise<GrpcAnswer> => {
-    const answer = await made.send(changes)
-    if (answer.protocol !== 'grpc') throw new TypeError('not an answer over gRPC')
-    return answer
-  }
-  return { ...made, send }
-}
-
 test('a message arrives once, with five bytes in front and the headers that travel on', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await grpcPair()
   const answer = await send({
     signal: 'logs',
     encoding: 'gzip',
@@ -54,7 +35,7 @@ test('a message arrives once, with five bytes in front and the headers that trav
 })
 
 test('all signals have their own method, and one connection serves them all', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await grpcPair()
   for (const signal of ['traces', 'metrics', 'logs', 'profiles'] as const) await send({ signal })
   assert.deepEqual(
     far.reached.map(({ path }) => path.split('.').at(-1)),
@@ -69,13 +50,13 @@ test('all signals have their own method, and one connection serves them all', as
 })
 
 test('without a client deadline the collector is told our own limit', async () => {
-  const { far, send } = await pair({ timeoutMs: 7000 })
+  const { far, send } = await grpcPair({ timeoutMs: 7000 })
   await send()
   assert.equal(far.reached[0]?.headers['grpc-timeout'], '7000m')
 })
 
 test('message, metadata and trailers come back unchanged', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await grpcPair()
   far.behave({
     kind: 'ok',
     message: Buffer.from('partial success'),
@@ -90,7 +71,7 @@ test('message, metadata and trailers come back unchanged', async () => {
 
 for (const isTrailersOnly of [true, false]) {
   test(`a refusal comes back with its details (trailers only: ${isTrailersOnly})`, async () => {
-    const { far, send } = await pair()
+    const { far, send } = await grpcPair()
     const detailsBin = Buffer.from('\u0008\u000e details').toString('base64')
     far.behave({
       kind: 'refuse',
@@ -110,7 +91,7 @@ for (const isTrailersOnly of [true, false]) {
 }
 
 test('a gzip answer passes where the client takes it, and is unpacked where not', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await grpcPair()
   const zipped = gzipSync('answer')
   far.behave({ kind: 'ok', message: zipped, encoding: 'gzip' })
   const passed = await send({ acceptEncoding: 'identity, deflate, gzip' })
@@ -132,7 +113,7 @@ for (const [httpStatus, status] of [
   [418, 2],
 ] as const) {
   test(`HTTP ${httpStatus} without a gRPC status means ${status}`, async () => {
-    const { far, send } = await pair()
+    const { far, send } = await grpcPair()
     far.behave({ kind: 'bare', httpStatus, body: '<html>' })
     const answer = await send()
     assert.equal(answer.status, status)
@@ -142,13 +123,13 @@ for (const [httpStatus, status] of [
 }
 
 test('an answer that ends without a status is no answer', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await grpcPair()
   far.behave({ kind: 'bare', httpStatus: 200 })
   await assert.rejects(send(), fault('collector_unavailable', false))
 })
 
 test('an answer beyond the limit is final, since the data may have been taken', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await grpcPair()
   far.behave({ kind: 'ok', message: Buffer.alloc(4 * 1024 * 1024 + 1) })
   const answer = await send()
   assert.equal(answer.status, 8)
@@ -156,132 +137,8 @@ test('an answer beyond the limit is final, since the data may have been taken', 
   assert.equal((await send()).body?.length, 4 * 1024 * 1024)
 })
 
-test('a reset in the middle of the answer is a fault that is not repeated by us', async () => {
-  const { far, send } = await pair()
-  far.behave({ kind: 'reset', when: 'mid-answer' })
-  await assert.rejects(send(), fault('collector_unavailable', false))
-  assert.equal(far.reached.length, 1)
-})
-
-test('REFUSED_STREAM may be sent again where the message is at hand', async () => {
-  const { far, send } = await pair()
-  const code = constants.NGHTTP2_REFUSED_STREAM
-  far.behave({ kind: 'reset', when: 'at-once', code })
-  await assert.rejects(send(), fault('collector_unavailable', true))
-  const body = streamedBody(7, async function* () {
-    yield Buffer.from('message')
-  })
-  await assert.rejects(send({ body }), fault('collector_unavailable', false))
-})
-
-for (const code of [constants.NGHTTP2_NO_ERROR, constants.NGHTTP2_ENHANCE_YOUR_CALM]) {
-  test(`a stream that GOAWAY (${code}) disowns may be sent again, over a new connection`, async () => {
-    const { far, near, send } = await pair()
-    await send()
-    far.script({ kind: 'goaway', takesThis: false, code })
-    await assert.rejects(send(), fault('collector_unavailable', true))
-    await until(() => near.isAvailable())
-    assert.equal((await send()).status, 0)
-    assert.equal(far.connections, 2)
-  })
-}
-
-test('GOAWAY lets what is under way end, and later calls go over a new connection', async () => {
-  const { far, changes, send } = await pair()
-  await send()
-  // A connection of less than a second counts as failed, so this one has to have lasted.
-  await new Promise((resolve) => setTimeout(resolve, 1001))
-  far.script({ kind: 'goaway', takesThis: true })
-  assert.equal((await send()).status, 0)
-  const afterwards = await Promise.all([send(), send()])
-  assert.deepEqual(
-    afterwards.map(({ status }) => status),
-    [0, 0],
-  )
-  assert.equal(far.connections, 2)
-  assert.deepEqual(
-    changes.map(([isUp]) => isUp),
-    [true],
-  )
-})
-
-test('a connection lost after sending is a fault, not repeated by us; the next connection serves', async () => {
-  const { far, near, changes, send } = await pair()
-  far.script({ kind: 'die' })
-  await assert.rejects(send(), fault('collector_unavailable', false))
-  await until(() => near.isAvailable())
-  assert.equal((await send()).status, 0)
-  assert.equal(far.reached.length, 2)
-  assert.deepEqual(
-    changes.map(([isUp]) => isUp),
-    [true, false, true],
-  )
-})
-
-test('nobody there: nothing is read or sent, and the call may come again when the port is back', async () => {
-  const { far, near, changes, send } = await pair()
-  const { grpcPort } = far
-  await far.die()
-  await until(() => !near.isAvailable())
-  let isRead = false
-  const body = streamedBody(1, async function* () {
-    isRead = true
-    yield Buffer.from('x')
-  })
-  await assert.rejects(send({ body }), fault('collector_unavailable', true))
-  assert.equal(isRead, false)
-  await until(() => near.state()[0]?.lastError === 'connection refused')
-  const again = await startCollector({ grpcPort })
-  alsoClose(() => again.die())
-  await until(() => near.isAvailable())
-  assert.equal((await send({ body })).status, 0)
-  assert.equal(again.reached.length, 1)
-  assert.deepEqual(
-    changes.map(([isUp]) => isUp),
-    [true, false, true],
-  )
-})
-
-test('no answer within our limit: the call is cancelled and not repeated', async () => {
-  const { far, send } = await pair({ timeoutMs: 50 })
-  far.behave({ kind: 'stall' })
-  await assert.rejects(send(), fault('collector_timeout', false))
-  await far.until(() => far.reached[0]?.resetCode === constants.NGHTTP2_CANCEL)
-})
-
-test("no answer within the client's deadline: the call is cancelled", async () => {
-  const { far, send } = await pair()
-  far.behave({ kind: 'stall' })
-  const deadlineMs = performance.now() + 50
-  await assert.rejects(send({ deadlineMs }), fault('collector_timeout', false))
-  await far.until(() => far.reached[0]?.resetCode === constants.NGHTTP2_CANCEL)
-})
-
-test('a client that goes away cancels its call', async () => {
-  const { far, send } = await pair()
-  far.behave({ kind: 'stall' })
-  let leave = () => {}
-  const sent = send({
-    onGone(listener) {
-      leave = listener
-    },
-  })
-  await Promise.all([
-    assert.rejects(sent, fault('client_gone', false)),
-    far.hasReached(1).then(() => leave()),
-  ])
-  await far.until(() => far.reached[0]?.resetCode === constants.NGHTTP2_CANCEL)
-})
-
-test('a client that is gone already is not sent at all', async () => {
-  const { far, send } = await pair()
-  await assert.rejects(send({ onGone: (listener) => listener() }), fault('client_gone', false))
-  await send()
-  assert.equal(far.reached.length, 1)
-})
-
 test('what ends the body early cancels the call and comes back as it was thrown', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await grpcPair()
   const refused = new BodyRefused({ reason: 'too_large' })
   const body = streamedBody(100, async function* () {
     yield Buffer.alloc(10)
@@ -293,7 +150,7 @@ test('what ends the body early cancels the call and comes back as it was thrown'
 })
 
 test('the stream to the collector ends only after the body has passed its last check', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await grpcPair()
   let pass = () => {}
   const passed = new Promise<void>((resolve) => {
     pass = resolve
@@ -310,7 +167,7 @@ test('the stream to the collector ends only after the body has passed its last c
 })
 
 test('a body of another length than announced never becomes a whole message', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await grpcPair()
   for (const length of [3, 5]) {
     const body = streamedBody(length, async function* () {
       yield Buffer.from('body')
@@ -322,7 +179,7 @@ test('a body of another length than announced never becomes a whole message', as
 })
 
 test('a body of unknown length is collected and sent whole', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await grpcPair()
   const body = streamedBody(undefined, async function* () {
     yield Buffer.from('bo')
     yield Buffer.from('dy')
@@ -332,7 +189,7 @@ test('a body of unknown length is collected and sent whole', async () => {
 })
 
 test('an answer before the end of the body stops the reading of it', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await grpcPair()
   far.behave({ kind: 'refuse', status: 3, isEarly: true })
   let isReturned = false
   const body = streamedBody(2 ** 30, async function* () {
@@ -347,7 +204,7 @@ test('an answer before the end of the body stops the reading of it', async () =>
 })
 
 test('a collector that does not read holds the body back at the windows', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await grpcPair()
   far.behave({ kind: 'slow' })
   const total = 64 * 64 * 1024
   let handedOver = 0
@@ -371,7 +228,7 @@ test('a collector that does not read holds the body back at the windows', async 
 })
 
 test('32 uploads of 1 MiB at once all arrive and all are answered', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await grpcPair()
   const message = Buffer.alloc(1024 * 1024, 7)
   const answers = await Promise.all(
     Array.from({ length: 96 }, (_, index) => {
@@ -388,7 +245,7 @@ test('32 uploads of 1 MiB at once all arrive and all are answered', async () => 
 })
 
 test('more calls than the collector takes at once wait for their turn, in order', async () => {
-  const { far, send } = await pair({ settings: { maxConcurrentStreams: 2 } })
+  const { far, send } = await grpcPair({ settings: { maxConcurrentStreams: 2 } })
   const sent = Array.from({ length: 20 }, (_, index) =>
     send({ headers: { 'x-number': String(index) } }),
   )
@@ -397,15 +254,4 @@ test('more calls than the collector takes at once wait for their turn, in order'
     far.reached.map(({ headers }) => Number(headers['x-number'])),
     Array.from({ length: 20 }, (_, index) => index),
   )
-})
-
-test('a call that waits for its turn when the connection is lost was not sent', async () => {
-  const { far, send } = await pair({ settings: { maxConcurrentStreams: 1 } })
-  far.script({ kind: 'die' })
-  const results = await Promise.allSettled([send(), send()])
-  const repeatable = results.map(
-    (result) => result.status === 'rejected' && (result.reason as Fault).canSendAgain,
-  )
-  assert.deepEqual(repeatable, [false, true])
-  assert.equal(far.reached.length, 1)
 })

@@ -2,32 +2,14 @@ import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { BodyRefused } from '../../../src/pipeline/fault.ts'
-import type { HttpAnswer, Parcel } from '../../../src/pipeline/parcel.ts'
 import { startCollector } from '../../support/collector.ts'
-import {
-  alsoClose,
-  closePairs,
-  fault,
-  type PairSettings,
-  pair as startPair,
-  until,
-} from '../../support/collector-pair.ts'
+import { alsoClose, closePairs, fault, httpPair, until } from '../../support/collector-pair.ts'
 import { streamedBody, wholeBody } from '../../support/parcel.ts'
 
 afterEach(closePairs)
 
-async function pair(settings: PairSettings = {}) {
-  const made = await startPair({ ways: ['http'], ...settings })
-  const send = async (changes?: Partial<Parcel>): Promise<HttpAnswer> => {
-    const answer = await made.send(changes)
-    if (answer.protocol !== 'http') throw new TypeError('not an answer over HTTP')
-    return answer
-  }
-  return { ...made, send }
-}
-
 test('JSON arrives once, as it was written, under the path of the address', async () => {
-  const { far, send } = await pair({ path: '/otlp' })
+  const { far, send } = await httpPair({ path: '/otlp' })
   far.behave({ kind: 'ok', message: Buffer.from('{}') })
   const answer = await send({
     format: 'json',
@@ -63,7 +45,7 @@ test('JSON arrives once, as it was written, under the path of the address', asyn
 })
 
 test('protobuf goes over HTTP where there is no gRPC address, and asks for no coding unbidden', async () => {
-  const { far, near, send } = await pair()
+  const { far, near, send } = await httpPair()
   assert.deepEqual([near.accepts('protobuf'), near.accepts('json')], [true, true])
   assert.equal((await send()).status, 200)
   assert.equal(far.reached[0]?.headers['content-type'], 'application/x-protobuf')
@@ -71,7 +53,7 @@ test('protobuf goes over HTTP where there is no gRPC address, and asks for no co
 })
 
 test('a body of unknown length is sent in chunks', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await httpPair()
   const body = streamedBody(undefined, async function* () {
     yield Buffer.from('bo')
     yield Buffer.from('dy')
@@ -82,7 +64,7 @@ test('a body of unknown length is sent in chunks', async () => {
 })
 
 test('a refusal comes back with status, body, type and Retry-After; a redirect is not followed', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await httpPair()
   const body = Buffer.from('\u0008\u000e')
   far.behave({ kind: 'refuse', httpStatus: 503, body, headers: { 'retry-after': '2' } })
   const refused = await send()
@@ -94,7 +76,7 @@ test('a refusal comes back with status, body, type and Retry-After; a redirect i
 })
 
 test('a gzip answer is passed on as it is', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await httpPair()
   const message = gzipSync('answer')
   far.behave({ kind: 'ok', message, encoding: 'gzip' })
   const answer = await send({ acceptEncoding: 'gzip' })
@@ -102,7 +84,7 @@ test('a gzip answer is passed on as it is', async () => {
 })
 
 test('an answer beyond the limit is final, since the data may have been taken', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await httpPair()
   far.behave({ kind: 'ok', message: Buffer.alloc(4 * 1024 * 1024 + 1) })
   const answer = await send()
   assert.deepEqual([answer.status, answer.body.length], [500, 0])
@@ -112,7 +94,7 @@ test('an answer beyond the limit is final, since the data may have been taken', 
 
 for (const when of ['at-once', 'mid-answer'] as const) {
   test(`a connection lost ${when} is a fault that is not repeated by us`, async () => {
-    const { far, send } = await pair()
+    const { far, send } = await httpPair()
     far.script({ kind: 'reset', when })
     await assert.rejects(send(), fault('collector_unavailable', false))
     assert.equal((await send()).status, 200)
@@ -121,7 +103,7 @@ for (const when of ['at-once', 'mid-answer'] as const) {
 }
 
 test('nobody there: nothing is read, and the call may come again when the port is back', async () => {
-  const { far, near, changes, send } = await pair()
+  const { far, near, changes, send } = await httpPair()
   const { httpPort } = far
   await far.die()
   let isRead = false
@@ -146,22 +128,23 @@ test('nobody there: nothing is read, and the call may come again when the port i
 })
 
 test('no answer within our limit: the connection is given up and the call not repeated', async () => {
-  const { far, send } = await pair({ timeoutMs: 50 })
+  const { far, send } = await httpPair({ timeoutMs: 1000 })
   far.behave({ kind: 'stall' })
   await assert.rejects(send(), fault('collector_timeout', false))
   await far.until(() => far.reached[0]?.resetCode !== undefined)
 })
 
 test("no answer within the client's deadline", async () => {
-  const { far, send } = await pair()
+  const { far, send } = await httpPair()
+  await send()
   far.behave({ kind: 'stall' })
   const deadlineMs = performance.now() + 50
   await assert.rejects(send({ deadlineMs }), fault('collector_timeout', false))
-  await far.until(() => far.reached[0]?.resetCode !== undefined)
+  await far.until(() => far.reached[1]?.resetCode !== undefined)
 })
 
 test('a client that goes away ends its call', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await httpPair()
   far.behave({ kind: 'stall' })
   let leave = () => {}
   const sent = send({
@@ -177,7 +160,7 @@ test('a client that goes away ends its call', async () => {
 })
 
 test('a client that is gone already is not sent at all', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await httpPair()
   await assert.rejects(send({ onGone: (listener) => listener() }), fault('client_gone', false))
   await send()
   assert.equal(far.reached.length, 1)
@@ -185,7 +168,7 @@ test('a client that is gone already is not sent at all', async () => {
 
 for (const lengthBytes of [100, undefined]) {
   test(`what ends a body of ${lengthBytes} bytes early comes back as thrown, and never a whole request`, async () => {
-    const { far, send } = await pair()
+    const { far, send } = await httpPair()
     const refused = new BodyRefused({ reason: 'too_large' })
     const body = streamedBody(lengthBytes, async function* () {
       yield Buffer.alloc(10)
@@ -199,7 +182,7 @@ for (const lengthBytes of [100, undefined]) {
 }
 
 test('an answer before the end of the body stops the reading of it', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await httpPair()
   far.behave({ kind: 'refuse', httpStatus: 413, isEarly: true })
   let isReturned = false
   const body = streamedBody(2 ** 30, async function* () {
@@ -214,7 +197,7 @@ test('an answer before the end of the body stops the reading of it', async () =>
 })
 
 test('a collector that does not read holds the body back', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await httpPair()
   far.behave({ kind: 'slow' })
   const total = 512 * 64 * 1024
   let handedOver = 0
@@ -238,7 +221,7 @@ test('a collector that does not read holds the body back', async () => {
 })
 
 test('more calls at once than connections all get through', async () => {
-  const { far, send } = await pair()
+  const { far, send } = await httpPair()
   const answers = await Promise.all(Array.from({ length: 300 }, () => send()))
   assert.equal(answers.filter(({ status }) => status === 200).length, 300)
   assert.equal(far.reached.length, 300)

@@ -3,10 +3,13 @@ import { after, before, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { request } from 'undici'
 import { type Issued, issueCa, issueServer } from '../../../src/tls/issue.ts'
+import { createCollector } from '../../../src/upstream/collector.ts'
 import { sampleRequests } from '../../../src/upstream/sample.ts'
 import { type Sandbox, startSandbox } from '../../../src/upstream/sandbox.ts'
 import { sendOneOfEach } from '../../../src/upstream/self-check.ts'
 import { startCollector } from '../../support/collector.ts'
+import { until } from '../../support/collector-pair.ts'
+import { parcel, permit, wholeBody } from '../../support/parcel.ts'
 
 let sandbox: Sandbox
 before(async () => {
@@ -40,6 +43,37 @@ test('one of each over both protocols arrives and is counted', async () => {
   for (const signal of ['traces', 'metrics', 'logs'] as const)
     assert.equal(now[signal] - earlier[signal], 2, signal)
 })
+
+for (const way of ['grpc', 'http'] as const) {
+  test(`the gateway's ${way} way reaches it, with gzip too`, async (t) => {
+    const port = way === 'grpc' ? sandbox.grpcPort : sandbox.httpPort
+    const addresses = [{ protocol: 'http:', host: '127.0.0.1', port, path: '' } as const]
+    const collector = createCollector({
+      grpc: way === 'grpc' ? addresses : [],
+      http: way === 'http' ? addresses : [],
+      timeoutMs: 5000,
+      now: () => performance.now(),
+      onChange() {},
+    })
+    t.after(() => collector.close())
+    collector.start()
+    await until(() => collector.isAvailable())
+    const earlier = sandbox.counts()
+    const message = Buffer.from(sampleRequests(0).metrics)
+    const plain = parcel({ signal: 'metrics', body: wholeBody(message) })
+    const zipped = parcel({
+      signal: 'metrics',
+      encoding: 'gzip',
+      body: wholeBody(gzipSync(message)),
+      acceptEncoding: 'gzip',
+    })
+    const good = way === 'grpc' ? 0 : 200
+    assert.equal((await collector.send(plain, permit())).status, good)
+    assert.equal((await collector.send(zipped, permit())).status, good)
+    assert.equal(sandbox.counts().metrics - earlier.metrics, 2)
+    if (way === 'grpc') assert.equal((await collector.health(5000))[0]?.isServing, true)
+  })
+}
 
 test('JSON and gzip are read, and the answer has the type of the request, verbatim', async () => {
   const earlier = sandbox.counts()
