@@ -6,7 +6,7 @@
  */
 import { type FSWatcher, watch } from 'node:fs'
 import { realpath, stat } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { basename, dirname, resolve } from 'node:path'
 
 export interface FileWatchOptions {
   readonly path: string
@@ -30,10 +30,12 @@ export class FileWatch {
   readonly #options: FileWatchOptions
   readonly #path: string
   readonly #armed = new Map<string, Armed>()
+  #arming: Promise<void> = Promise.resolve()
   #poll: NodeJS.Timeout | undefined
   #quiet: NodeJS.Timeout | undefined
   #firstEventMs: number | undefined
   #seen = ''
+  #isPlain = false
   #isClosed = false
 
   constructor(options: FileWatchOptions) {
@@ -45,13 +47,20 @@ export class FileWatch {
   async start(): Promise<void> {
     await this.arm()
     this.#seen = await this.#look()
+    if (this.#isClosed) return
     this.#poll = setInterval(() => void this.#pollNow(), this.#options.pollMs)
     this.#poll.unref()
   }
 
-  /** Sets watches where the file is now, and drops those where it was. */
-  async arm(): Promise<void> {
+  /** Sets watches where the file is now, and drops those where it was. Done before each `onChange`. */
+  arm(): Promise<void> {
+    this.#arming = this.#arming.then(() => this.#armNow())
+    return this.#arming
+  }
+
+  async #armNow(): Promise<void> {
     const target = await realpath(this.#path).catch(() => this.#path)
+    this.#isPlain = target === this.#path
     const wanted = new Set([dirname(this.#path), dirname(target)])
     for (const [directory, { watcher, identity }] of this.#armed) {
       if (wanted.has(directory) && (await identityOf(directory)) === identity) continue
@@ -62,7 +71,7 @@ export class FileWatch {
       const identity = await identityOf(directory)
       if (this.#isClosed || identity === undefined || this.#armed.has(directory)) continue
       try {
-        const watcher = watch(directory, { persistent: false }, this.#changed)
+        const watcher = watch(directory, { persistent: false }, this.#noticed)
         // Out of watches, or the directory is gone: the slow look goes on.
         watcher.on('error', () => {
           watcher.close()
@@ -81,6 +90,11 @@ export class FileWatch {
     this.#armed.clear()
   }
 
+  /** Logs and other busy neighbours are not looked at; behind a symlink any name may matter. */
+  readonly #noticed = (_: string, name: string | null): void => {
+    if (!this.#isPlain || name === null || name === basename(this.#path)) this.#changed()
+  }
+
   readonly #changed = (): void => {
     if (this.#isClosed) return
     const { debounceMs, onChange } = this.#options
@@ -91,7 +105,9 @@ export class FileWatch {
     this.#quiet = setTimeout(
       () => {
         this.#firstEventMs = undefined
-        onChange()
+        void this.arm().then(() => {
+          if (!this.#isClosed) onChange()
+        })
       },
       Math.max(0, waitMs),
     )

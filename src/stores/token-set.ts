@@ -3,6 +3,7 @@
  * `TOLLGATE_TOKENS` (`parseTokenList`). All problems are found at once, and none shows a secret.
  */
 import { isRecord, shown } from './token-fields.ts'
+import { flawPosition } from './token-json.ts'
 import { recordFrom, rejectUnknown, type TokenRecord } from './token-record.ts'
 
 /** Most tokens in a set. */
@@ -87,17 +88,13 @@ export function joinTokenSets(sets: readonly TokenSet[]): TokenSet {
   return { source, records }
 }
 
-/** V8's own message quotes the text around the mistake, and a token may stand there. */
 function parseJson(text: string, fail: (problem: string) => TokenSetError): unknown {
   try {
     return JSON.parse(text.startsWith('\ufeff') ? text.slice(1) : text)
-  } catch (error) {
-    const message = error instanceof Error ? error.message : ''
-    const position = /at position (\d+)/.exec(message)?.[1]
-    if (position === undefined)
-      throw fail(/end of JSON/.test(message) ? 'is not JSON: it ends too early' : 'is not JSON')
-    const before = text.slice(0, Number(position)).split('\n')
-    throw fail(`is not JSON: line ${before.length}, column ${(before.at(-1) ?? '').length + 1}`)
+  } catch {
+    const position = flawPosition(text.replace(/^\ufeff/, ''))
+    if (position === undefined) throw fail('is not JSON: it ends too early')
+    throw fail(`is not JSON: line ${position.line}, column ${position.column}`)
   }
 }
 
