@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const child = spawn(process.execPath, ['node_modules/otlp-tollgate/dist/main.js'], {
+const child = spawn(process.execPath, ['node_modules/.bin/tollgate'], {
   env: {
     ...process.env,
     TOLLGATE_GRPC_LISTEN: '127.0.0.1:0',
