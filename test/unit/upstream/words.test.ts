@@ -41,9 +41,9 @@ test('faults and refusals of the body pass, misuse is our own fault, the rest is
   )
 })
 
-test('pauses double from 100 ms to 2 s, up to a fifth shorter at random', () => {
-  const longest = [0, 1, 2, 3, 6, 7, 5000].map((attempts) => pauseMs(attempts, () => 0))
-  assert.deepEqual(longest, [0, 100, 200, 400, 2000, 2000, 2000])
+test('pauses grow to 250 ms, and to 2 s when it lasts; up to a fifth shorter at random', () => {
+  const longest = [0, 1, 2, 3, 40, 41, 42, 43, 5000].map((attempts) => pauseMs(attempts, () => 0))
+  assert.deepEqual(longest, [0, 100, 200, 250, 250, 500, 1000, 2000, 2000])
   assert.equal(
     pauseMs(1, () => 1),
     80,
