@@ -20,7 +20,8 @@ Options of create and import:
   --label NAME=VALUE    a note; may be given several times
   --json                prints the result as JSON on standard output
 
-  --file PATH           the token file (default: TOLLGATE_TOKENS_FILE, else .tollgate/tokens.json)
+  --file PATH           the token file (default: TOLLGATE_TOKENS_FILE, else tokens.json in
+                        TOLLGATE_STATE_DIR, else .tollgate/tokens.json)
 
 A running gateway takes a changed file up by itself within a second.
 `

@@ -1,4 +1,5 @@
 /** `tollgate token create|import|list|revoke`: edits the token file that the gateway watches. */
+import { join } from 'node:path'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { editFile, readTextFile } from '../secrets/file-edit.ts'
 import { FileFault } from '../secrets/file-fault.ts'
@@ -12,17 +13,10 @@ import {
 } from '../stores/token-secret.ts'
 import { parseTokenSet, type TokenSet, TokenSetError } from '../stores/token-set.ts'
 import { stateOf } from '../stores/tokens.ts'
+import type { CommandIo } from './io.ts'
 import { addEntry, DataError, documentFrom, noFile, textOf } from './token-document.ts'
 import { entryFrom, type TokenEntry, UsageError } from './token-entry.ts'
 import { TOKEN_HELP } from './token-help.ts'
-
-/** What a command reads and writes. The streams and the environment of the process fit. */
-export interface CommandIo {
-  readonly stdout: { write(text: string): unknown }
-  readonly stderr: { write(text: string): unknown }
-  readonly stdin: AsyncIterable<Uint8Array | string>
-  readonly env: Readonly<Record<string, string | undefined>>
-}
 
 /** Exit codes, as in sysexits(3). */
 const OK = 0
@@ -34,7 +28,8 @@ const IO_ERROR = 74
 const TRY_AGAIN = 75
 const NO_PERMISSION = 77
 
-const DEFAULT_FILE = '.tollgate/tokens.json'
+/** Where the gateway keeps its own token file when none is configured. */
+const DEFAULT_NAME = 'tokens.json'
 const STRING = { type: 'string' } as const
 const COMMON = { file: STRING, json: { type: 'boolean' } } as const
 const ENTRY = {
@@ -215,7 +210,8 @@ function parse<Options extends NonNullable<ParseArgsConfig['options']>>(
 }
 
 function fileFrom(option: string | undefined, { env }: CommandIo): string {
-  return option || env.TOLLGATE_TOKENS_FILE || DEFAULT_FILE
+  const fallback = join(env.TOLLGATE_STATE_DIR || '.tollgate', DEFAULT_NAME)
+  return option || env.TOLLGATE_TOKENS_FILE || fallback
 }
 
 function added(entry: TokenEntry, file: string): string {

@@ -6,7 +6,7 @@
 import { hash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { fileFault } from './file-fault.ts'
+import { FileFault, fileFault } from './file-fault.ts'
 import { FileWatch } from './file-watch.ts'
 
 /** What became of a read. */
@@ -134,7 +134,7 @@ export class TokenFile<Content> {
     try {
       text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
     } catch {
-      throw new Error(`${path}: is not UTF-8 text`)
+      throw new FileFault(path, `${path}: is not UTF-8 text`, 'EILSEQ', undefined)
     }
     this.#count = swap(parse(text, path))
     this.#goodDigest = digest
@@ -156,9 +156,12 @@ export class TokenFile<Content> {
       const file = await open(path, OPEN_FLAGS)
       try {
         const before = await file.stat({ bigint: true })
-        if (!before.isFile()) throw new Error(`${path}: is not a regular file`)
-        if (before.size > BigInt(this.#maxBytes))
-          throw new Error(`${path}: is larger than ${this.#maxBytes} bytes`)
+        if (!before.isFile())
+          throw new FileFault(path, `${path}: is not a regular file`, 'EINVAL', undefined)
+        if (before.size > BigInt(this.#maxBytes)) {
+          const message = `${path}: is larger than ${this.#maxBytes} bytes`
+          throw new FileFault(path, message, 'EFBIG', undefined)
+        }
         const bytes = await file.readFile()
         const after = await file.stat({ bigint: true })
         const isSteady =
