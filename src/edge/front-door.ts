@@ -1,4 +1,5 @@
 /** Puts the edge together: sockets, both HTTP engines, both protocols, and the pipeline behind them. */
+import { setTimeout as pause } from 'node:timers/promises'
 import type { TlsOptions } from 'node:tls'
 import type { Peer } from '../pipeline/arrival.ts'
 import { type Pipeline, serve } from '../pipeline/serve.ts'
@@ -13,6 +14,9 @@ import { Http1Engine, type PeekBudget } from './http1-engine.ts'
 import { Http2Engine } from './http2-engine.ts'
 import { createPeerOf, type Link, type Port } from './link.ts'
 import { type ListenAddress, Listener } from './listener.ts'
+
+/** How long clients have to read their last answers and hang up before it is done for them. */
+const FAREWELL_MS = 1000
 
 export interface FrontDoorOptions {
   readonly tls: TlsOptions | undefined
@@ -77,19 +81,25 @@ export class FrontDoor {
     this.#listener.setSecureContext(tls)
   }
 
-  /** Stops accepting, asks clients to leave, and resolves when the last call has ended. */
+  /**
+   * Stops accepting, asks clients to leave, and resolves when the last call has ended and its answer
+   * has gone out.
+   */
   async drain(): Promise<void> {
     this.#listener.close()
-    this.#http1.drain()
-    this.#http2.drain()
-    if (this.#calls > 0) await new Promise<void>((resolve) => (this.#onEmpty = resolve))
+    const connectionsEnd = Promise.all([this.#http1.drain(), this.#http2.drain()])
+    do {
+      if (this.#calls > 0) await new Promise<void>((resolve) => (this.#onEmpty = resolve))
+      // A call may still come from a client that has not read its GOAWAY.
+      await Promise.race([connectionsEnd, pause(FAREWELL_MS, undefined, { ref: false })])
+    } while (this.#calls > 0)
   }
 
   /** Ends every connection at once. */
   destroy(): void {
-    this.#listener.close()
     this.#http1.destroy()
     this.#http2.destroy()
+    this.#listener.destroy()
   }
 
   #onCall(call: Call, peer: Peer): void {

@@ -1,5 +1,11 @@
 /** OTLP/HTTP: reads what a request asks for, and answers in its own encoding. */
-import { HTTP_PATHS, SIGNALS, type Signal, signalFromHttpPath } from '../otlp/signal.ts'
+import {
+  HTTP_PATHS,
+  SIGNALS,
+  type Signal,
+  signalFromGrpcPath,
+  signalFromHttpPath,
+} from '../otlp/signal.ts'
 import type { Arrival, Peer } from '../pipeline/arrival.ts'
 import type { Refusal } from '../pipeline/outcome.ts'
 import type { Collector, CollectorAnswer, Format, HttpAnswer } from '../pipeline/parcel.ts'
@@ -63,6 +69,10 @@ function flawOf(
   { lengthBytes }: Shape,
   { collector, maxBodyBytes }: HttpReading,
 ): Refusal | undefined {
+  // gRPC over HTTP/2, "Requests": 415 where the content type is another.
+  if (signalFromGrpcPath(call.target) !== undefined) {
+    return { reason: 'bad_content_type', detail: 'gRPC is application/grpc over HTTP/2' }
+  }
   if (signal === undefined) return { reason: 'unknown_path', detail: `use one of ${PATHS}` }
   if (call.method !== 'POST') return { reason: 'bad_method' }
   if (type !== CONTENT_TYPES.protobuf && type !== CONTENT_TYPES.json) {

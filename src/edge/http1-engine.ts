@@ -128,10 +128,17 @@ export class Http1Engine {
     this.#server.emit('connection', socket)
   }
 
-  /** Closes idle connections and, from now on, each other one with its answer. */
-  drain(): void {
+  /**
+   * Closes idle connections and, from now on, each other one with its answer. Resolves when every
+   * connection has ended.
+   */
+  async drain(): Promise<void> {
     this.#isDraining = true
+    const endings = [...this.#sockets].map(
+      (socket) => new Promise((resolve) => socket.once('close', resolve)),
+    )
     this.#server.closeIdleConnections()
+    await Promise.all(endings)
   }
 
   /** Connections open now. */

@@ -110,15 +110,20 @@ export class Http2Engine {
     if (this.#isDraining) session.close()
   }
 
-  /** Tells every client to go elsewhere and lets what is open end (RFC 9113 section 6.8). */
-  drain(): void {
+  /**
+   * Tells every client to go elsewhere and lets what is open end (RFC 9113 section 6.8). Resolves
+   * when every connection has ended, its last answer sent.
+   */
+  async drain(): Promise<void> {
     this.#isDraining = true
-    for (const session of this.#sessions) {
+    const endings = [...this.#sessions].map((session) => {
       session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID)
       setTimeout(() => {
         if (!session.destroyed) session.close()
       }, GOAWAY_PAUSE_MS)
-    }
+      return new Promise<void>((resolve) => session.once('close', resolve))
+    })
+    await Promise.all(endings)
   }
 
   /** Connections open now. */

@@ -63,6 +63,7 @@ export class Listener {
   readonly #servers: Server[] = []
   readonly #links = new WeakMap<Socket, Link>()
   readonly #perPeer = new Map<string, number>()
+  readonly #sockets = new Set<Socket>()
   #open = 0
 
   constructor(options: ListenerOptions) {
@@ -116,9 +117,17 @@ export class Listener {
     for (const server of this.#servers) server.close()
   }
 
+  /** Stops accepting and ends every connection at once, those in their handshake included. */
+  destroy(): void {
+    this.close()
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
   #onAccept(socket: Socket, port: Port): void {
     const { clientAddress, isTrusted, onRefused } = this.#options
     socket.on('error', () => {})
+    this.#sockets.add(socket)
+    socket.on('close', () => this.#sockets.delete(socket))
     const peer = peerFromAddress(socket.remoteAddress ?? '')
     if (peer === undefined) {
       // The client was gone before we looked.

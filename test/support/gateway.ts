@@ -80,11 +80,32 @@ export async function startGateway(
   t: Pick<TestContext, 'after'>,
   options: TestGatewayOptions = {},
 ): Promise<TestGateway> {
-  const { speaks = 'both', tokens = [{ token: TOKEN }] } = options
   const folder = options.folder ?? (await mkdtemp(join(tmpdir(), 'tollgate-test-')))
+  const collector = options.collector ?? (await startCollector(options.collectorSettings))
+  const cleanUp = async () => {
+    if (options.collector === undefined) await collector.die()
+    if (options.folder === undefined) await rm(folder, { recursive: true, force: true })
+  }
+  try {
+    return await start(t, options, { folder, collector, cleanUp })
+  } catch (error) {
+    await cleanUp()
+    throw error
+  }
+}
+
+async function start(
+  t: Pick<TestContext, 'after'>,
+  options: TestGatewayOptions,
+  surroundings: {
+    readonly folder: string
+    readonly collector: ScriptedCollector
+    cleanUp(): Promise<void>
+  },
+): Promise<TestGateway> {
+  const { folder, collector, cleanUp } = surroundings
   const tokensFile = join(folder, 'test-tokens.json')
   const logPath = join(folder, 'test.log')
-  const collector = options.collector ?? (await startCollector(options.collectorSettings))
   const { certPath, keyPath, caPem } = await writeCertificate(folder)
   const secrets = new Set<string>()
   const writeTokens = async (next: readonly TestToken[]) => {
@@ -92,29 +113,21 @@ export async function startGateway(
     await writeFile(`${tokensFile}.tmp`, tokenSet(next))
     await rename(`${tokensFile}.tmp`, tokensFile)
   }
-  await writeTokens(tokens)
-  const config = parseConfig(
-    {
-      TOLLGATE_GRPC_LISTEN: '127.0.0.1:0',
-      TOLLGATE_HTTP_LISTEN: '127.0.0.1:0',
-      TOLLGATE_ADMIN_LISTEN: '127.0.0.1:0',
-      TOLLGATE_TLS_CERT: certPath,
-      TOLLGATE_TLS_KEY: keyPath,
-      TOLLGATE_TOKENS_FILE: tokensFile,
-      TOLLGATE_STATE_DIR: folder,
-      ...(speaks === 'http'
-        ? {}
-        : { TOLLGATE_COLLECTOR_GRPC: `http://127.0.0.1:${collector.grpcPort}` }),
-      ...(speaks === 'grpc'
-        ? {}
-        : { TOLLGATE_COLLECTOR_HTTP: `http://127.0.0.1:${collector.httpPort}` }),
-      ...Object.fromEntries(
-        Object.entries(options.env ?? {}).map(([name, value]) => [`TOLLGATE_${name}`, value]),
-      ),
-    },
-    [],
-    { cwd: folder },
-  )
+  await writeTokens(options.tokens ?? [{ token: TOKEN }])
+  const env = {
+    TOLLGATE_GRPC_LISTEN: '127.0.0.1:0',
+    TOLLGATE_HTTP_LISTEN: '127.0.0.1:0',
+    TOLLGATE_ADMIN_LISTEN: '127.0.0.1:0',
+    TOLLGATE_TLS_CERT: certPath,
+    TOLLGATE_TLS_KEY: keyPath,
+    TOLLGATE_TOKENS_FILE: tokensFile,
+    TOLLGATE_STATE_DIR: folder,
+    ...collectorEnv(collector, options.speaks),
+    ...Object.fromEntries(
+      Object.entries(options.env ?? {}).map(([name, value]) => [`TOLLGATE_${name}`, value]),
+    ),
+  }
+  const config = parseConfig(env, [], { cwd: folder })
   const logFd = openSync(logPath, 'a')
   const log = createLog({ level: 'debug', format: 'json', fd: logFd })
   const gateway = await openGateway(config, { version: '0.0.0-test', log })
@@ -146,8 +159,7 @@ export async function startGateway(
       for (const secret of secrets) assert.ok(!text.includes(secret), 'a token is in the log')
     } finally {
       closeSync(logFd)
-      if (options.collector === undefined) await collector.die()
-      if (options.folder === undefined) await rm(folder, { recursive: true, force: true })
+      await cleanUp()
     }
   }
   const stop = () => {
@@ -195,6 +207,16 @@ export function tokenSet(tokens: readonly TestToken[]): string {
     sha256: digestOf(token),
   }))
   return JSON.stringify({ tokens: entries })
+}
+
+function collectorEnv(
+  { grpcPort, httpPort }: ScriptedCollector,
+  speaks: TestGatewayOptions['speaks'] = 'both',
+): Record<string, string> {
+  const grpc = { TOLLGATE_COLLECTOR_GRPC: `http://127.0.0.1:${grpcPort}` }
+  const http = { TOLLGATE_COLLECTOR_HTTP: `http://127.0.0.1:${httpPort}` }
+  if (speaks === 'both') return { ...grpc, ...http }
+  return speaks === 'grpc' ? grpc : http
 }
 
 function known(addresses: Gateway['addresses']): TestGateway['addresses'] {
