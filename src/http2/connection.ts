@@ -1,0 +1,491 @@
+/**
+ * What both ends of an HTTP/2 connection have in common: frames in and out, settings, flow control
+ * of the connection, header blocks put together, PING, GOAWAY, and the patience with a peer that
+ * makes work for nothing. Streams are the subclasses' business.
+ */
+import type { Duplex } from 'node:stream'
+import { FrameReader, type FrameSink } from './frame-reader.ts'
+import { type DecodedBlock, HpackDecoder } from './hpack-decoder.ts'
+import { Outbox } from './outbox.ts'
+import {
+  CODE,
+  ConnectionError,
+  DEFAULT_FRAME_BYTES,
+  DEFAULT_WINDOW_BYTES,
+  FLAG,
+  FRAME,
+  FRAME_HEADER_BYTES,
+  MAX_WINDOW_BYTES,
+  SETTING,
+  StreamError,
+} from './protocol.ts'
+
+const TABLE_BYTES = 4096
+/** A header block may come in so many frames, and be so long before it is decoded. */
+const MAX_BLOCK_FRAMES = 16
+const MAX_BLOCK_BYTES = 32 * 1024
+/** Points that a peer may use up at once by frames that make work and carry nothing. */
+const PATIENCE = 1000
+/** Points that come back in a second. */
+const PATIENCE_PER_SECOND = 100
+/** What a peer lets pile up by not reading; beyond it the connection ends. */
+const MAX_CONTROL_BYTES = 128 * 1024
+
+/** What frames cost. Requests and answers give points back. */
+export const COST = {
+  ping: 5,
+  settings: 20,
+  priority: 2,
+  reset: 10,
+  windowUpdate: 1,
+  emptyData: 5,
+  continuation: 10,
+  unknown: 5,
+  streamError: 20,
+  refused: 10,
+} as const
+
+export interface ConnectionLimits {
+  readonly maxListBytes: number
+  readonly maxFields: number
+  /** What the peer may have on its way to us, on the whole connection. */
+  readonly windowBytes: number
+  /** The same for a stream (SETTINGS_INITIAL_WINDOW_SIZE). */
+  readonly streamWindowBytes: number
+}
+
+/** A stream as far as the connection has to know it. */
+export interface FlowStream {
+  readonly id: number
+  sendWindow: number
+  /** Tries to send what waits for window or socket. */
+  pump(): void
+}
+
+export abstract class Connection<Stream extends FlowStream> implements FrameSink {
+  readonly socket: Duplex
+  readonly outbox: Outbox
+  readonly limits: ConnectionLimits
+  readonly streams = new Map<number, Stream>()
+  readonly decoder: HpackDecoder
+  /** What we may still send on the connection: RFC 9113 section 6.9. */
+  sendWindow = DEFAULT_WINDOW_BYTES
+  peerStreamWindow = DEFAULT_WINDOW_BYTES
+  peerFrameBytes = DEFAULT_FRAME_BYTES
+  peerMaxStreams = Number.POSITIVE_INFINITY
+  hasPeerSettings = false
+  hasSettingsAck = false
+  isClosed = false
+  #receiveWindow: number
+  #consumed = 0
+  #patience = PATIENCE
+  readonly #reader: FrameReader
+  #block: { streamId: number; flags: number; pieces: Buffer[]; bytes: number } | undefined
+  /** Streams with something to send that is waiting. */
+  readonly #blocked = new Set<Stream>()
+
+  constructor(socket: Duplex, limits: ConnectionLimits) {
+    this.socket = socket
+    this.limits = limits
+    this.decoder = new HpackDecoder({ maxTableBytes: TABLE_BYTES, ...limits })
+    this.outbox = new Outbox(socket, () => this.#pumpAll())
+    this.#reader = new FrameReader(this, DEFAULT_FRAME_BYTES)
+    this.#receiveWindow = Math.max(DEFAULT_WINDOW_BYTES, limits.windowBytes)
+    socket.on('data', (chunk: Buffer) => this.receive(chunk))
+    socket.on('error', () => {})
+    socket.on('close', () => this.shut(CODE.NO_ERROR))
+    socket.on('end', () => this.shut(CODE.NO_ERROR))
+  }
+
+  /** A whole header block has arrived. */
+  protected abstract onBlock(
+    streamId: number,
+    flags: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void
+  /** A stream was reset by the peer. */
+  protected abstract onReset(streamId: number, code: number): void
+  protected abstract onGoaway(lastStreamId: number, code: number): void
+  /** Whether this stream has been opened by either side. */
+  protected abstract isIdle(streamId: number): boolean
+  /** The connection is over; every stream on it too. Called once. */
+  protected abstract onShut(): void
+  /** The peer used up our patience, or broke the protocol: in a word, for the metrics. */
+  protected abstract onMisuse(reason: string): void
+  abstract onDataStart(flags: number, streamId: number, lengthBytes: number): void
+  abstract onData(bytes: Buffer): void
+  abstract onDataEnd(): void
+
+  protected receive(chunk: Buffer): void {
+    if (this.isClosed) return
+    try {
+      this.#reader.read(chunk)
+    } catch (error) {
+      if (!(error instanceof ConnectionError)) throw error
+      this.fail(error.code, error.message)
+    }
+  }
+
+  onFrame(
+    type: number,
+    flags: number,
+    streamId: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    if (this.isClosed) return
+    const length = end - start
+    if (!this.hasPeerSettings && (type !== FRAME.SETTINGS || (flags & FLAG.ACK) !== 0)) {
+      throw new ConnectionError(CODE.PROTOCOL_ERROR, 'the first frame is not SETTINGS')
+    }
+    if (
+      this.#block !== undefined &&
+      (type !== FRAME.CONTINUATION || this.#block.streamId !== streamId)
+    ) {
+      throw new ConnectionError(CODE.PROTOCOL_ERROR, 'a frame inside a header block')
+    }
+    try {
+      switch (type) {
+        case FRAME.HEADERS:
+          this.#onHeaders(flags, streamId, bytes, start, end)
+          break
+        case FRAME.CONTINUATION:
+          this.#onContinuation(flags, bytes, start, end)
+          break
+        case FRAME.WINDOW_UPDATE:
+          this.#onWindowUpdate(streamId, bytes, start, length)
+          break
+        case FRAME.RST_STREAM:
+          expectLength(length, 4)
+          this.#expectStream(streamId, 'RST_STREAM')
+          this.charge(COST.reset)
+          this.onReset(streamId, bytes.readUInt32BE(start))
+          break
+        case FRAME.SETTINGS:
+          this.#onSettings(flags, streamId, bytes, start, length)
+          break
+        case FRAME.PING:
+          expectLength(length, 8)
+          if (streamId !== 0) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'PING on a stream')
+          if ((flags & FLAG.ACK) !== 0) break
+          this.charge(COST.ping)
+          this.writeFrame(FRAME.PING, FLAG.ACK, 0, Buffer.from(bytes.subarray(start, end)))
+          break
+        case FRAME.GOAWAY:
+          if (length < 8) throw new ConnectionError(CODE.FRAME_SIZE_ERROR, 'a short GOAWAY')
+          if (streamId !== 0) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'GOAWAY on a stream')
+          this.onGoaway(bytes.readUInt32BE(start) & 0x7fffffff, bytes.readUInt32BE(start + 4))
+          break
+        case FRAME.PRIORITY:
+          this.charge(COST.priority)
+          if (streamId === 0)
+            throw new ConnectionError(CODE.PROTOCOL_ERROR, 'PRIORITY on no stream')
+          if (length !== 5) throw new StreamError(streamId, CODE.FRAME_SIZE_ERROR, 'PRIORITY')
+          this.#refuseSelfDependency(streamId, bytes, start)
+          break
+        case FRAME.PUSH_PROMISE:
+          throw new ConnectionError(CODE.PROTOCOL_ERROR, 'PUSH_PROMISE')
+        default:
+          // RFC 9113 section 5.5: unknown frames are ignored.
+          this.charge(COST.unknown)
+      }
+    } catch (error) {
+      if (!(error instanceof StreamError)) throw error
+      this.streamError(error.streamId, error.code)
+    }
+  }
+
+  /** Decodes a block; must be done for each one that arrives, or the table is out of step. */
+  protected decode(bytes: Buffer, start: number, end: number): DecodedBlock {
+    return this.decoder.decode(bytes, start, end)
+  }
+
+  /** Counts DATA against the connection's window. RFC 9113 section 6.9.1. */
+  protected countData(flags: number, streamId: number, lengthBytes: number): void {
+    if (!this.hasPeerSettings || this.#block !== undefined) {
+      throw new ConnectionError(CODE.PROTOCOL_ERROR, 'DATA where none may be')
+    }
+    if (streamId === 0) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'DATA on no stream')
+    this.#receiveWindow -= lengthBytes
+    if (this.#receiveWindow < 0) {
+      throw new ConnectionError(CODE.FLOW_CONTROL_ERROR, 'more DATA than the window')
+    }
+    if (lengthBytes === 0 && (flags & FLAG.END_STREAM) === 0) this.charge(COST.emptyData)
+  }
+
+  /** DATA of the connection was used or dropped: the peer may send as much again. */
+  consumed(bytes: number): void {
+    this.#consumed += bytes
+    if (this.#consumed < this.limits.windowBytes / 2 || this.isClosed) return
+    this.#receiveWindow += this.#consumed
+    this.writeWindowUpdate(0, this.#consumed)
+    this.#consumed = 0
+  }
+
+  /** Takes points for work that carried nothing. At zero the connection ends. */
+  charge(points: number): void {
+    this.#patience -= points
+    if (this.#patience < 0) throw new ConnectionError(CODE.ENHANCE_YOUR_CALM, 'flood')
+    if (this.outbox.pendingBytes > MAX_CONTROL_BYTES && this.streams.size === 0) {
+      throw new ConnectionError(CODE.ENHANCE_YOUR_CALM, 'flood')
+    }
+  }
+
+  /** Gives points back for work that was worth it. */
+  refund(points: number): void {
+    this.#patience = Math.min(PATIENCE, this.#patience + points)
+  }
+
+  /** To be called once a second. */
+  protected replenish(): void {
+    this.refund(PATIENCE_PER_SECOND)
+  }
+
+  /** Whether a header block has begun and not ended. */
+  get isInBlock(): boolean {
+    return this.#block !== undefined
+  }
+
+  /** Registers a stream that waits for window or socket. */
+  block(stream: Stream): void {
+    this.#blocked.add(stream)
+  }
+
+  unblock(stream: Stream): void {
+    this.#blocked.delete(stream)
+  }
+
+  get blockedStreams(): number {
+    return this.#blocked.size
+  }
+
+  writeFrame(type: number, flags: number, streamId: number, payload: Uint8Array): void {
+    const { outbox } = this
+    const at = outbox.reserve(FRAME_HEADER_BYTES)
+    putFrameHeader(outbox.buffer, at, payload.length, type, flags, streamId)
+    if (payload.length > 0) outbox.add(payload)
+  }
+
+  writeReset(streamId: number, code: number): void {
+    const { outbox } = this
+    const at = outbox.reserve(FRAME_HEADER_BYTES + 4)
+    putFrameHeader(outbox.buffer, at, 4, FRAME.RST_STREAM, 0, streamId)
+    outbox.buffer.writeUInt32BE(code, at + FRAME_HEADER_BYTES)
+  }
+
+  writeWindowUpdate(streamId: number, bytes: number): void {
+    const { outbox } = this
+    const at = outbox.reserve(FRAME_HEADER_BYTES + 4)
+    putFrameHeader(outbox.buffer, at, 4, FRAME.WINDOW_UPDATE, 0, streamId)
+    outbox.buffer.writeUInt32BE(bytes, at + FRAME_HEADER_BYTES)
+  }
+
+  writeGoaway(lastStreamId: number, code: number, words = ''): void {
+    const payload = Buffer.alloc(8 + words.length)
+    payload.writeUInt32BE(lastStreamId, 0)
+    payload.writeUInt32BE(code, 4)
+    payload.write(words, 8, 'latin1')
+    this.writeFrame(FRAME.GOAWAY, 0, 0, payload)
+  }
+
+  /** Sends our settings, and the connection window they do not cover. */
+  protected writeSettings(settings: readonly (readonly [id: number, value: number])[]): void {
+    const payload = Buffer.alloc(settings.length * 6)
+    for (const [at, [id, value]] of settings.entries()) {
+      payload.writeUInt16BE(id, at * 6)
+      payload.writeUInt32BE(value, at * 6 + 2)
+    }
+    this.writeFrame(FRAME.SETTINGS, 0, 0, payload)
+    const more = this.limits.windowBytes - DEFAULT_WINDOW_BYTES
+    if (more > 0) this.writeWindowUpdate(0, more)
+  }
+
+  /** Ends the connection with a GOAWAY that says why. */
+  protected fail(code: number, words: string): void {
+    if (this.isClosed) return
+    this.onMisuse(code === CODE.ENHANCE_YOUR_CALM ? words : 'protocol_error')
+    this.writeGoaway(this.lastPeerStream, code, words)
+    this.shut(code)
+  }
+
+  /** The highest stream of the peer's that was or may have been acted on. */
+  protected abstract get lastPeerStream(): number
+
+  /** Resets one stream for the peer's mistake. */
+  protected streamError(streamId: number, code: number): void {
+    this.charge(COST.streamError)
+    this.writeReset(streamId, code)
+    this.onReset(streamId, code)
+  }
+
+  /** What is written still goes out; then the socket ends. */
+  shut(_code: number): void {
+    if (this.isClosed) return
+    this.isClosed = true
+    this.outbox.flush()
+    this.outbox.close()
+    this.#blocked.clear()
+    this.onShut()
+    this.streams.clear()
+    const { socket } = this
+    socket.end()
+    // A peer that does not close its side must not keep the socket.
+    setTimeout(() => socket.destroy(), 1000).unref()
+  }
+
+  #onHeaders(flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {
+    if (streamId === 0) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'HEADERS on no stream')
+    let from = start
+    let to = end
+    if ((flags & FLAG.PADDED) !== 0) {
+      to -= bytes[from] ?? 0
+      from += 1
+    }
+    const hasPriority = (flags & FLAG.PRIORITY) !== 0
+    if (hasPriority) from += 5
+    if (from > end || from > to)
+      throw new ConnectionError(CODE.PROTOCOL_ERROR, 'more padding than frame')
+    if ((flags & FLAG.END_HEADERS) !== 0) this.onBlock(streamId, flags, bytes, from, to)
+    else {
+      const piece = Buffer.from(bytes.subarray(from, to))
+      this.#block = { streamId, flags, pieces: [piece], bytes: piece.length }
+    }
+    // After the block, which has to be decoded whatever its stream comes to.
+    if (hasPriority) this.#refuseSelfDependency(streamId, bytes, from - 5)
+  }
+
+  #onContinuation(flags: number, bytes: Buffer, start: number, end: number): void {
+    const block = this.#block
+    if (block === undefined)
+      throw new ConnectionError(CODE.PROTOCOL_ERROR, 'CONTINUATION of nothing')
+    this.charge(COST.continuation)
+    block.pieces.push(Buffer.from(bytes.subarray(start, end)))
+    block.bytes += end - start
+    if (block.pieces.length > MAX_BLOCK_FRAMES || block.bytes > MAX_BLOCK_BYTES) {
+      throw new ConnectionError(CODE.ENHANCE_YOUR_CALM, 'header_flood')
+    }
+    if ((flags & FLAG.END_HEADERS) === 0) return
+    this.#block = undefined
+    const whole = Buffer.concat(block.pieces, block.bytes)
+    this.onBlock(block.streamId, block.flags, whole, 0, whole.length)
+  }
+
+  /** RFC 7540 section 5.3.1; RFC 9113 has dropped priorities and leaves the check to us. */
+  #refuseSelfDependency(streamId: number, bytes: Buffer, at: number): void {
+    if ((bytes.readUInt32BE(at) & 0x7fffffff) !== streamId) return
+    throw new StreamError(streamId, CODE.PROTOCOL_ERROR, 'a stream that depends on itself')
+  }
+
+  #onWindowUpdate(streamId: number, bytes: Buffer, start: number, length: number): void {
+    expectLength(length, 4)
+    this.charge(COST.windowUpdate)
+    const increment = bytes.readUInt32BE(start) & 0x7fffffff
+    if (streamId === 0) {
+      if (increment === 0) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'a window update of 0')
+      this.sendWindow += increment
+      if (this.sendWindow > MAX_WINDOW_BYTES)
+        throw new ConnectionError(CODE.FLOW_CONTROL_ERROR, 'the window overflows')
+      this.#pumpAll()
+      return
+    }
+    this.#expectStream(streamId, 'WINDOW_UPDATE')
+    if (increment === 0)
+      throw new StreamError(streamId, CODE.PROTOCOL_ERROR, 'a window update of 0')
+    const stream = this.streams.get(streamId)
+    if (stream === undefined) return
+    stream.sendWindow += increment
+    if (stream.sendWindow > MAX_WINDOW_BYTES)
+      throw new StreamError(streamId, CODE.FLOW_CONTROL_ERROR, 'the window overflows')
+    if (this.#blocked.has(stream)) stream.pump()
+  }
+
+  #onSettings(flags: number, streamId: number, bytes: Buffer, start: number, length: number): void {
+    if (streamId !== 0) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'SETTINGS on a stream')
+    if ((flags & FLAG.ACK) !== 0) {
+      expectLength(length, 0)
+      this.hasSettingsAck = true
+      return
+    }
+    if (length % 6 !== 0)
+      throw new ConnectionError(CODE.FRAME_SIZE_ERROR, 'SETTINGS of an odd length')
+    this.charge(COST.settings)
+    this.hasPeerSettings = true
+    for (let at = start; at < start + length; at += 6) {
+      this.#applySetting(bytes.readUInt16BE(at), bytes.readUInt32BE(at + 2))
+    }
+    this.writeFrame(FRAME.SETTINGS, FLAG.ACK, 0, EMPTY)
+    // Behind the ACK: what is sent on larger windows must not be taken for a breach of the old ones.
+    this.#pumpAll()
+  }
+
+  /** RFC 9113 section 6.5.2. HEADER_TABLE_SIZE and MAX_HEADER_LIST_SIZE do not concern an encoder that uses no table. */
+  #applySetting(id: number, value: number): void {
+    if (id === SETTING.ENABLE_PUSH) {
+      if (value > 1) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'ENABLE_PUSH')
+    } else if (id === SETTING.INITIAL_WINDOW_SIZE) {
+      if (value > MAX_WINDOW_BYTES)
+        throw new ConnectionError(CODE.FLOW_CONTROL_ERROR, 'INITIAL_WINDOW_SIZE')
+      // Section 6.9.2: windows of open streams change by the difference, and may become negative.
+      const difference = value - this.peerStreamWindow
+      this.peerStreamWindow = value
+      for (const stream of this.streams.values()) {
+        stream.sendWindow += difference
+        if (stream.sendWindow > MAX_WINDOW_BYTES)
+          throw new ConnectionError(CODE.FLOW_CONTROL_ERROR, 'INITIAL_WINDOW_SIZE')
+      }
+    } else if (id === SETTING.MAX_FRAME_SIZE) {
+      if (value < DEFAULT_FRAME_BYTES || value > 2 ** 24 - 1)
+        throw new ConnectionError(CODE.PROTOCOL_ERROR, 'MAX_FRAME_SIZE')
+      this.peerFrameBytes = value
+    } else if (id === SETTING.MAX_CONCURRENT_STREAMS) {
+      this.peerMaxStreams = value
+      this.onMaxStreams()
+    }
+  }
+
+  /** The peer changed how many streams we may open. */
+  protected onMaxStreams(): void {}
+
+  #expectStream(streamId: number, what: string): void {
+    if (streamId === 0 || this.isIdle(streamId)) {
+      throw new ConnectionError(CODE.PROTOCOL_ERROR, `${what} on a stream that is not open`)
+    }
+  }
+
+  #pumpAll(): void {
+    for (const stream of [...this.#blocked]) {
+      if (this.outbox.isFull) return
+      stream.pump()
+    }
+  }
+}
+
+const EMPTY = Buffer.alloc(0)
+
+function expectLength(length: number, expected: number): void {
+  if (length !== expected)
+    throw new ConnectionError(CODE.FRAME_SIZE_ERROR, `a frame of ${length} bytes`)
+}
+
+/** RFC 9113 section 4.1. */
+export function putFrameHeader(
+  buffer: Buffer,
+  at: number,
+  length: number,
+  type: number,
+  flags: number,
+  streamId: number,
+): void {
+  buffer[at] = length >>> 16
+  buffer[at + 1] = length >>> 8
+  buffer[at + 2] = length
+  buffer[at + 3] = type
+  buffer[at + 4] = flags
+  buffer[at + 5] = streamId >>> 24
+  buffer[at + 6] = streamId >>> 16
+  buffer[at + 7] = streamId >>> 8
+  buffer[at + 8] = streamId
+}

@@ -1,0 +1,306 @@
+/** One request on a server connection, and its answer. It is what the edges call a `Call`. */
+import { putFrameHeader } from './connection.ts'
+import { fieldBlock, type OutgoingFields, statusBlock } from './field-encoder.ts'
+import { CODE, FLAG, FRAME, FRAME_HEADER_BYTES } from './protocol.ts'
+import type { Fields } from './request-fields.ts'
+import type { ServerConnection } from './server-connection.ts'
+
+/** Who reads a request's body. */
+export interface BodyReader {
+  chunk(bytes: Uint8Array): void
+  end(): void
+  failed(cause: unknown): void
+}
+
+/** What waits to be sent: the rest of a body, then the trailers. */
+interface Unsent {
+  readonly body: Uint8Array
+  at: number
+  readonly trailers: Buffer | undefined
+  sinceMs: number
+}
+
+export class ServerStream {
+  readonly httpVersion = 2
+  readonly id: number
+  readonly headers: Fields
+  sendWindow: number
+  isAnswered = false
+  /** The peer has ended its side. */
+  hasPeerEnded: boolean
+  readonly #connection: ServerConnection
+  /** Content-Length minus what has arrived; NaN where nothing was announced. */
+  #missingBytes: number
+  #receiveWindow: number
+  #consumed = 0
+  #reader: BodyReader | undefined
+  #queue: Buffer[] | undefined
+  #isPaused = true
+  #hasToldEnd = false
+  #isOver = false
+  #unsent: Unsent | undefined
+  #goneListeners: (() => void)[] | undefined
+  #isGone = false
+
+  constructor(
+    connection: ServerConnection,
+    id: number,
+    headers: Fields,
+    contentLength: number,
+    hasPeerEnded: boolean,
+  ) {
+    this.#connection = connection
+    this.id = id
+    this.headers = headers
+    this.hasPeerEnded = hasPeerEnded
+    this.sendWindow = connection.peerStreamWindow
+    this.#receiveWindow = connection.limits.streamWindowBytes
+    this.#missingBytes = contentLength < 0 ? Number.NaN : contentLength
+  }
+
+  get method(): string {
+    return this.headers[':method'] as string
+  }
+
+  get target(): string {
+    return this.headers[':path'] as string
+  }
+
+  get body(): this {
+    return this
+  }
+
+  /** Begins to deliver the body. */
+  start(reader: BodyReader): void {
+    this.#reader = reader
+    this.resume()
+  }
+
+  pause(): void {
+    this.#isPaused = true
+  }
+
+  resume(): void {
+    this.#isPaused = false
+    const queue = this.#queue
+    while (queue !== undefined && queue.length > 0 && !this.#isPaused) {
+      const bytes = queue.shift() as Buffer
+      this.#consume(bytes.length)
+      this.#reader?.chunk(bytes)
+    }
+    this.#tellEnd()
+  }
+
+  /**
+   * Sends the whole answer: header section, body if any, trailers if any. What is left of the request
+   * body is refused without an error (RFC 9113 section 8.1). Does nothing once answered or over.
+   */
+  answer(
+    status: number,
+    fields: OutgoingFields,
+    body?: Uint8Array,
+    trailers?: OutgoingFields,
+  ): void {
+    if (this.isAnswered || this.#isOver) return
+    this.isAnswered = true
+    const connection = this.#connection
+    const closes = fields.connection === 'close'
+    const first = statusBlock(status)
+    const block = fieldBlock(closes ? withoutConnection(fields) : fields)
+    const trailerBlock = trailers === undefined ? undefined : fieldBlock(trailers)
+    const bodyBytes = body === undefined ? 0 : body.length
+    const ends = bodyBytes === 0 && trailerBlock === undefined
+    const { outbox } = connection
+    this.#writeBlock(first, block, ends)
+    if (!ends) {
+      const fits =
+        bodyBytes <= this.sendWindow &&
+        bodyBytes <= connection.sendWindow &&
+        bodyBytes <= connection.peerFrameBytes &&
+        !outbox.isFull
+      if (fits) {
+        if (body !== undefined && bodyBytes > 0) {
+          this.sendWindow -= bodyBytes
+          connection.sendWindow -= bodyBytes
+          this.#writeData(body, trailerBlock === undefined)
+        }
+        if (trailerBlock !== undefined) this.#writeTrailers(trailerBlock)
+      } else {
+        this.#unsent = {
+          body: body ?? EMPTY,
+          at: 0,
+          trailers: trailerBlock,
+          sinceMs: connection.nowMs,
+        }
+        connection.block(this)
+        this.pump()
+      }
+    }
+    if (closes) connection.leave()
+    if (this.#unsent === undefined) this.#finish()
+  }
+
+  /** Ends the request without an answer. */
+  abandon(): void {
+    this.#connection.resetStream(this, CODE.CANCEL)
+  }
+
+  /** Calls back once if the client goes away before the answer was sent; at once if it has already. */
+  onGone(listener: () => void): void {
+    if (this.#isGone) listener()
+    else if (this.#goneListeners === undefined) this.#goneListeners = [listener]
+    else this.#goneListeners.push(listener)
+  }
+
+  /** Sends as much of what waits as windows and socket allow. */
+  pump(): void {
+    const unsent = this.#unsent
+    const connection = this.#connection
+    if (unsent === undefined) return
+    const { body, trailers } = unsent
+    while (unsent.at < body.length) {
+      const room = Math.min(this.sendWindow, connection.sendWindow, connection.peerFrameBytes)
+      if (room <= 0 || connection.outbox.isFull) return
+      const piece = body.subarray(unsent.at, unsent.at + room)
+      unsent.at += piece.length
+      unsent.sinceMs = connection.nowMs
+      this.sendWindow -= piece.length
+      connection.sendWindow -= piece.length
+      this.#writeData(piece, unsent.at === body.length && trailers === undefined)
+    }
+    if (trailers !== undefined) this.#writeTrailers(trailers)
+    this.#unsent = undefined
+    connection.unblock(this)
+    this.#finish()
+  }
+
+  /** Since when nothing of a waiting answer could be sent; undefined where none waits. */
+  get stalledSinceMs(): number | undefined {
+    return this.#unsent?.sinceMs
+  }
+
+  /** A DATA frame for this stream begins. False where it breaks the stream's window. */
+  takeWindow(lengthBytes: number): boolean {
+    this.#receiveWindow -= lengthBytes
+    return this.#receiveWindow >= 0
+  }
+
+  /** Data has arrived. False where there is more of it than was announced. */
+  deliver(bytes: Buffer): boolean {
+    this.#missingBytes -= bytes.length
+    if (this.#missingBytes < 0) return false
+    if (this.#isPaused || this.#reader === undefined) {
+      this.#queue ??= []
+      this.#queue.push(bytes)
+    } else {
+      this.#consume(bytes.length)
+      this.#reader.chunk(bytes)
+    }
+    return true
+  }
+
+  /** The peer has ended its side. False where less arrived than was announced. */
+  endPeer(): boolean {
+    this.hasPeerEnded = true
+    if (this.#missingBytes > 0) return false
+    this.#tellEnd()
+    return true
+  }
+
+  /** Padding, or data that nobody will read. */
+  skip(bytes: number): void {
+    this.#consume(bytes)
+  }
+
+  /** The stream was reset, or its connection is gone. */
+  close(cause: Error): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#drop()
+    if (this.#unsent !== undefined) {
+      this.#unsent = undefined
+      this.#connection.unblock(this)
+    }
+    if (!this.#hasToldEnd) {
+      this.#hasToldEnd = true
+      this.#reader?.failed(cause)
+    }
+    this.#isGone = true
+    const listeners = this.#goneListeners
+    this.#goneListeners = undefined
+    if (listeners !== undefined) for (const listener of listeners) listener()
+  }
+
+  #tellEnd(): void {
+    if (!this.hasPeerEnded || this.#hasToldEnd || this.#isPaused || this.#reader === undefined)
+      return
+    if (this.#queue !== undefined && this.#queue.length > 0) return
+    this.#hasToldEnd = true
+    this.#reader.end()
+  }
+
+  /** The answer is out. */
+  #finish(): void {
+    this.#isOver = true
+    this.#goneListeners = undefined
+    this.#drop()
+    this.#connection.finish(this)
+  }
+
+  /** What was not read counts as used, or the connection's window would shrink for good. */
+  #drop(): void {
+    const queue = this.#queue
+    this.#queue = undefined
+    if (queue === undefined) return
+    for (const bytes of queue) this.#connection.consumed(bytes.length)
+  }
+
+  #consume(bytes: number): void {
+    const connection = this.#connection
+    connection.consumed(bytes)
+    this.#consumed += bytes
+    if (this.hasPeerEnded || this.#isOver) return
+    if (this.#consumed < connection.limits.streamWindowBytes / 2) return
+    this.#receiveWindow += this.#consumed
+    connection.writeWindowUpdate(this.id, this.#consumed)
+    this.#consumed = 0
+  }
+
+  #writeBlock(first: Buffer, block: Buffer, ends: boolean): void {
+    const { outbox, peerFrameBytes } = this.#connection
+    const length = first.length + block.length
+    if (length > peerFrameBytes) {
+      this.#connection.writeLongBlock(this.id, Buffer.concat([first, block]), ends)
+      return
+    }
+    const at = outbox.reserve(FRAME_HEADER_BYTES + length)
+    const { buffer } = outbox
+    const flags = ends ? FLAG.END_HEADERS | FLAG.END_STREAM : FLAG.END_HEADERS
+    putFrameHeader(buffer, at, length, FRAME.HEADERS, flags, this.id)
+    buffer.set(first, at + FRAME_HEADER_BYTES)
+    buffer.set(block, at + FRAME_HEADER_BYTES + first.length)
+  }
+
+  #writeData(bytes: Uint8Array, ends: boolean): void {
+    this.#connection.writeFrame(FRAME.DATA, ends ? FLAG.END_STREAM : 0, this.id, bytes)
+  }
+
+  #writeTrailers(block: Buffer): void {
+    this.#writeBlock(EMPTY, block, true)
+  }
+}
+
+const EMPTY = Buffer.alloc(0)
+
+const stripped = new WeakMap<object, OutgoingFields>()
+
+/** `connection: close` is an act in HTTP/2 and no field: RFC 9113 section 8.2.2. */
+function withoutConnection(fields: OutgoingFields): OutgoingFields {
+  let rest = stripped.get(fields)
+  if (rest === undefined) {
+    const { connection: _, ...others } = fields
+    rest = others
+    stripped.set(fields, rest)
+  }
+  return rest
+}
