@@ -9,9 +9,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { runToEnd } from '../support/child.ts'
 import { type Counted, type Otelcol, startOtelcol } from '../support/otelcol.ts'
 import { type Gateway, spawnGateway } from '../support/spawn-gateway.ts'
-import { hasTools } from '../support/tools.ts'
+import { hasTools, tool } from '../support/tools.ts'
 import { allOnce, COUNTED, type Tally, tally } from './count.ts'
 import { KINDS, type Kind, type Load, SENDER_TOOLS, startSender, titleOf } from './senders/run.ts'
 
@@ -241,3 +242,39 @@ test('a restart of the gateway, its ports closed meanwhile', async (t) => {
   assertNothingTwice(played.results)
   assertPatientLoseNothing(played.results)
 })
+
+test('a stranger is banned while the agents at the same address go on', async (t) => {
+  if (!hasTools(t, 'curl')) return
+  const answers: string[] = []
+  const played = await play(t, {
+    // As on the internet: here everybody comes from the loopback address, which is exempt as shipped.
+    env: { TOLLGATE_BAN_EXEMPT: 'none' },
+    load: OVER,
+    meanwhile: async (_, gateway) => {
+      await sleep(2000)
+      for (let tries = 0; tries < 6; tries += 1) answers.push(await knock(gateway))
+    },
+  })
+  if (played === undefined) return
+  assertAllOnce(played.results, OVER.items)
+  assert.deepEqual(answers, ['401', '401', '401', '401', '401', '403'])
+  assert.deepEqual([played.outcomes.token_unknown, played.outcomes.banned], [5, 1])
+})
+
+/** The status that a wrong token is answered with. */
+async function knock({ http, certificate }: Gateway): Promise<string> {
+  const { stdout } = await runToEnd(tool('curl'), [
+    ...[
+      '--silent',
+      '--output',
+      '/dev/null',
+      '--write-out',
+      '%{http_code}',
+      '--cacert',
+      certificate,
+    ],
+    ...['-H', 'Authorization: Bearer wrong', '-H', 'Content-Type: application/json'],
+    ...['--data', '{}', `${http.replace(/^.*:/, 'https://localhost:')}/v1/traces`],
+  ])
+  return stdout
+}

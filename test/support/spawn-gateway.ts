@@ -4,7 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Child, runToEnd } from './child.ts'
-import { type Page, parsePage, sumOf } from './exposition.ts'
+import type { Page } from './exposition.ts'
+import { assertBalanced, outcomesOf, readMetrics } from './metrics.ts'
 import { ROOT, tool } from './tools.ts'
 
 /** The token of tests that do not care about tokens. */
@@ -15,6 +16,8 @@ export interface GatewayOptions {
   readonly collector?: { readonly grpc?: string; readonly http?: string }
   /** `TOLLGATE_*` variables, over the ones set here. */
   readonly env?: Readonly<Record<string, string>>
+  /** Whether clients have to show a certificate. */
+  readonly asksCertificate?: boolean
 }
 
 /** A running gateway. */
@@ -25,6 +28,9 @@ export interface Gateway {
   readonly admin: string
   /** Path of the CA certificate that its clients are to trust. */
   readonly certificate: string
+  /** Paths of a certificate that the same CA made for clients, and of its key. */
+  readonly clientCertificate: string
+  readonly clientKey: string
   /** Folder that is its TOLLGATE_STATE_DIR, removed in the end. */
   readonly folder: string
   readonly pid: number
@@ -56,9 +62,10 @@ interface Listening {
 export async function spawnGateway({
   collector = {},
   env = {},
+  asksCertificate = false,
 }: GatewayOptions = {}): Promise<Gateway> {
   const folder = await mkdtemp(join(tmpdir(), 'tollgate-gateway-'))
-  const files = await makeCertificate(folder)
+  const files = await makeCertificates(folder)
   let at: Listening = { grpc: '127.0.0.1:0', http: '127.0.0.1:0', admin: '127.0.0.1:0' }
   let child: Child | undefined
 
@@ -78,6 +85,9 @@ export async function spawnGateway({
           TOLLGATE_TLS_CERT: files.certificate,
           TOLLGATE_TLS_KEY: files.key,
           TOLLGATE_TOKENS: `tests=${TOKEN}`,
+          ...(asksCertificate
+            ? { TOLLGATE_TLS_CLIENT_CA: files.ca, TOLLGATE_TLS_CLIENT_AUTH: 'required' }
+            : {}),
           ...(collector.grpc === undefined
             ? {}
             : { TOLLGATE_COLLECTOR_GRPC: `http://${collector.grpc}` }),
@@ -99,11 +109,7 @@ export async function spawnGateway({
     const { code, signal } = await running.exit
     assert.deepEqual({ code, signal }, { code: 0, signal: null }, running.output)
   }
-  const metrics = async () => {
-    const answer = await fetch(`http://${at.admin}/metrics`)
-    assert.equal(answer.status, 200)
-    return parsePage(await answer.text())
-  }
+  const metrics = () => readMetrics(at.admin)
   try {
     await start()
   } catch (error) {
@@ -125,24 +131,12 @@ export async function spawnGateway({
       return running(child).pid
     },
     certificate: files.ca,
+    clientCertificate: files.clientCertificate,
+    clientKey: files.clientKey,
     folder,
     metrics,
-    async assertInvariant() {
-      const page = await metrics()
-      assert.equal(
-        sumOf(page, 'tollgate_arrivals_total'),
-        sumOf(page, 'tollgate_outcomes_total') + sumOf(page, 'tollgate_in_flight'),
-        'arrivals = outcomes + in flight',
-      )
-    },
-    async outcomes() {
-      const counts: Record<string, number> = {}
-      for (const { labels, value } of (await metrics()).get('tollgate_outcomes_total') ?? []) {
-        const outcome = labels.outcome ?? ''
-        if (value > 0) counts[outcome] = (counts[outcome] ?? 0) + value
-      }
-      return counts
-    },
+    assertInvariant: async () => assertBalanced(await metrics()),
+    outcomes: async () => outcomesOf(await metrics()),
     log: () =>
       running(child)
         .stderr.map(parseLine)
@@ -182,26 +176,38 @@ function listening(line: string): Listening | undefined {
   return { grpc, http, admin }
 }
 
-/** A CA and a certificate it signed for localhost and 127.0.0.1, as an operator's own PKI makes them. */
-async function makeCertificate(
-  folder: string,
-): Promise<{ ca: string; certificate: string; key: string }> {
+/** A CA with a certificate for localhost and one for clients, as an operator's own PKI makes them. */
+async function makeCertificates(folder: string) {
   const file = (name: string) => join(folder, name)
   const openssl = async (...args: string[]) => {
-    const { code, stderr } = await runToEnd(tool('openssl'), args)
+    const { code, stderr } = await runToEnd(tool('openssl'), [
+      'req',
+      '-x509',
+      '-days',
+      '2',
+      ...args,
+    ])
     assert.equal(code, 0, stderr)
   }
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
+  const issue = (name: string, subject: string, ...extensions: string[]) =>
+    openssl(
+      ...[...newKey, '-keyout', file(`${name}.key`), '-out', file(`${name}.pem`)],
+      ...['-CA', file('test-ca.pem'), '-CAkey', file('test-ca.key'), '-subj', `/CN=${subject}`],
+      ...['basicConstraints=critical,CA:FALSE', ...extensions].flatMap((text) => ['-addext', text]),
+    )
   await openssl(
-    ...['req', '-x509', ...newKey, '-keyout', file('test-ca.key'), '-out', file('test-ca.pem')],
-    ...['-days', '2', '-subj', '/CN=Test CA', '-addext', 'keyUsage=critical,keyCertSign'],
+    ...[...newKey, '-keyout', file('test-ca.key'), '-out', file('test-ca.pem')],
+    ...['-subj', '/CN=Test CA', '-addext', 'keyUsage=critical,keyCertSign'],
   )
-  await openssl(
-    ...['req', '-x509', ...newKey, '-keyout', file('test.key'), '-out', file('test.pem')],
-    ...['-CA', file('test-ca.pem'), '-CAkey', file('test-ca.key'), '-days', '2'],
-    ...['-subj', '/CN=localhost', '-addext', 'basicConstraints=critical,CA:FALSE'],
-    ...['-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1'],
-    ...['-addext', 'extendedKeyUsage=serverAuth'],
-  )
-  return { ca: file('test-ca.pem'), certificate: file('test.pem'), key: file('test.key') }
+  const names = 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1'
+  await issue('test', 'localhost', names, 'extendedKeyUsage=serverAuth')
+  await issue('client', 'a client', 'extendedKeyUsage=clientAuth')
+  return {
+    ca: file('test-ca.pem'),
+    certificate: file('test.pem'),
+    key: file('test.key'),
+    clientCertificate: file('client.pem'),
+    clientKey: file('client.key'),
+  }
 }

@@ -44,6 +44,11 @@ export interface Target {
   readonly token?: string | undefined
   /** Path of the CA certificate in PEM. */
   readonly certificate?: string | undefined
+  /** Paths of the client's own certificate and its key. */
+  readonly clientCertificate?: string
+  readonly clientKey?: string
+  /** None as shipped. */
+  readonly compression?: 'gzip'
 }
 
 export interface Load {
@@ -127,16 +132,18 @@ function commandOf(language: Language): [program: string, args: string[]] {
 const MEDDLING =
   /^(OTEL_|REQUESTS_CA_BUNDLE$|CURL_CA_BUNDLE$|SSL_CERT_|NODE_|(https?|all|no)_proxy$)/i
 
-function environmentOf({ protocol }: Kind, { endpoint, token, certificate }: Target) {
+function environmentOf({ protocol }: Kind, target: Target): Record<string, string | undefined> {
   const inherited = Object.entries(process.env).filter(([name]) => !MEDDLING.test(name))
+  const { token } = target
   return {
     ...Object.fromEntries(inherited),
-    OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
+    OTEL_EXPORTER_OTLP_ENDPOINT: target.endpoint,
     OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
-    ...(token === undefined
-      ? {}
-      : { OTEL_EXPORTER_OTLP_HEADERS: `Authorization=Bearer%20${token}` }),
-    ...(certificate === undefined ? {} : { OTEL_EXPORTER_OTLP_CERTIFICATE: certificate }),
+    OTEL_EXPORTER_OTLP_HEADERS: token === undefined ? undefined : `Authorization=Bearer%20${token}`,
+    OTEL_EXPORTER_OTLP_CERTIFICATE: target.certificate,
+    OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE: target.clientCertificate,
+    OTEL_EXPORTER_OTLP_CLIENT_KEY: target.clientKey,
+    OTEL_EXPORTER_OTLP_COMPRESSION: target.compression,
     OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: 'delta',
     OTEL_BSP_SCHEDULE_DELAY: '500',
     OTEL_BLRP_SCHEDULE_DELAY: '500',
