@@ -116,7 +116,9 @@ export class Http2Engine {
    */
   async drain(): Promise<void> {
     this.#isDraining = true
-    const endings = [...this.#sessions].map((session) => {
+    // One that is destroyed already only waits to say so.
+    const open = [...this.#sessions].filter(({ destroyed }) => !destroyed)
+    const endings = open.map((session) => {
       session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID)
       setTimeout(() => {
         if (!session.destroyed) session.close()
