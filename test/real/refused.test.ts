@@ -3,118 +3,15 @@
  * prints a table: items that arrived of those sent, and what the SDK logged.
  */
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { runToEnd } from '../support/child.ts'
-import { type Counted, type Otelcol, startOtelcol } from '../support/otelcol.ts'
-import { type Gateway, spawnGateway } from '../support/spawn-gateway.ts'
+import type { Otelcol } from '../support/otelcol.ts'
+import type { Gateway } from '../support/spawn-gateway.ts'
 import { hasTools, tool } from '../support/tools.ts'
-import { allOnce, COUNTED, type Tally, tally } from './count.ts'
-import { KINDS, type Kind, type Load, SENDER_TOOLS, startSender, titleOf } from './senders/run.ts'
-
-/** What became of one SDK's items. */
-interface Result {
-  readonly title: string
-  readonly tallies: Record<Counted, Tally>
-  readonly logged: readonly string[]
-}
-
-interface Scene {
-  /** `TOLLGATE_*` variables. */
-  readonly env: Readonly<Record<string, string>>
-  readonly load: Load
-  /** What happens while they send. */
-  readonly meanwhile?: (backend: Otelcol, gateway: Gateway) => Promise<void>
-  /** Fields of each token beside its id, holder and digest. */
-  readonly token?: Readonly<Record<string, unknown>>
-  /** Whether they send a token that is not in the set. */
-  readonly isStranger?: boolean
-}
-
-interface Played {
-  readonly results: readonly Result[]
-  readonly outcomes: Readonly<Record<string, number>>
-}
-
-/** All SDKs at once, each with a token of its own. */
-async function play(t: TestContext, scene: Scene): Promise<Played | undefined> {
-  if (!hasTools(t, 'otelcol', 'openssl', ...SENDER_TOOLS)) return undefined
-  await using backend = await startOtelcol()
-  const tokens = KINDS.map((kind) => `secret-of-${titleOf(kind).replace(/\W/g, '-')}-0123456789`)
-  await using folder = await tokenFolder(tokens, scene.token ?? {})
-  await using gateway = await spawnGateway({
-    collector: { grpc: backend.grpc, http: backend.http },
-    // All of them come from one address.
-    env: {
-      TOLLGATE_RATE: 'off',
-      TOLLGATE_TOKENS: '',
-      TOLLGATE_TOKENS_FILE: folder.file,
-      ...scene.env,
-    },
-  })
-  const senders = KINDS.map((kind, index) =>
-    startSender(
-      kind,
-      targetOf(gateway, kind, scene.isStranger ? 'nobody' : tokens[index]),
-      scene.load,
-    ),
-  )
-  await Promise.all(senders.map(({ started }) => started))
-  await scene.meanwhile?.(backend, gateway)
-  const reports = await Promise.all(senders.map(({ done }) => done))
-  await gateway.assertInvariant()
-  const outcomes = await gateway.outcomes()
-  await gateway.stop()
-  // What the file exporter still holds is on the disk when it has stopped.
-  await backend.stop()
-  const results: Result[] = []
-  for (const [index, { run, sent, logged }] of reports.entries()) {
-    const kind = KINDS[index]
-    if (kind === undefined) throw new Error('more reports than senders')
-    const tallies = tally(await backend.received(run), sent)
-    results.push({ title: titleOf(kind), tallies, logged })
-  }
-  print(t, results, outcomes)
-  return { results, outcomes }
-}
-
-async function tokenFolder(tokens: readonly string[], fields: Readonly<Record<string, unknown>>) {
-  const folder = await mkdtemp(join(tmpdir(), 'tollgate-tokens-'))
-  const file = join(folder, 'tokens.json')
-  const set = tokens.map((token, index) => ({
-    id: `t${index}`,
-    holder: titleOf(KINDS[index] ?? { language: 'js', protocol: 'grpc' }),
-    sha256: createHash('sha256').update(token).digest('hex'),
-    ...fields,
-  }))
-  await writeFile(file, JSON.stringify({ tokens: set }), { mode: 0o600 })
-  return { file, [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) }
-}
-
-function targetOf({ grpc, http, certificate }: Gateway, { protocol }: Kind, token?: string) {
-  const address = protocol === 'grpc' ? grpc : http
-  return { endpoint: address.replace(/^.*:/, 'https://localhost:'), token, certificate }
-}
-
-function print(t: TestContext, results: readonly Result[], outcomes: Played['outcomes']): void {
-  const cell = ({ sent, arrived, duplicates }: Tally) =>
-    `${arrived}/${sent}${duplicates > 0 ? ` +${duplicates}` : ''}`.padEnd(10)
-  t.diagnostic(`${'SDK'.padEnd(22)}${COUNTED.map((signal) => signal.padEnd(10)).join('')}logged`)
-  for (const { title, tallies, logged } of results) {
-    const cells = COUNTED.map((signal) => cell(tallies[signal])).join('')
-    const words = logged.length === 0 ? 'nothing' : `${logged.length} × ${oneLine(logged[0] ?? '')}`
-    t.diagnostic(`${title.padEnd(22)}${cells}${words}`)
-  }
-  t.diagnostic(`outcomes ${JSON.stringify(outcomes)}`)
-}
-
-function oneLine(text: string): string {
-  return text.replace(/\s+/g, ' ').slice(0, 150)
-}
+import { allOnce, COUNTED } from './count.ts'
+import { play, type Result } from './scene.ts'
+import { KINDS, type Load } from './senders/run.ts'
 
 /** Items that did not arrive, all signals together. */
 function lost({ tallies }: Result): number {
@@ -226,6 +123,24 @@ test('503 avoided: the collector away for five seconds and waited for, nobody lo
   })
   if (played === undefined) return
   assertAllOnce(played.results, LONG.items)
+})
+
+test('a new certificate and new tokens are taken in while they send, and nobody loses anything', async (t) => {
+  const played = await play(t, {
+    env: {},
+    load: OVER,
+    meanwhile: async (_, gateway, tokens) => {
+      await sleep(1000)
+      for (let times = 2; times <= 3; times += 1) {
+        await gateway.renewCertificate()
+        await gateway.logged('certificate_loaded', times)
+        await tokens.add(`newcomer-${times}`)
+        await gateway.logged('tokens_loaded', times)
+      }
+    },
+  })
+  if (played === undefined) return
+  assertAllOnce(played.results, OVER.items)
 })
 
 test('a restart of the gateway, its ports closed meanwhile', async (t) => {

@@ -42,6 +42,10 @@ export interface Gateway {
   outcomes(): Promise<Record<string, number>>
   /** The lines it logged since its (last) start. */
   log(): readonly Readonly<Record<string, unknown>>[]
+  /** Waits until an event has been logged so many times since its (last) start. */
+  logged(event: string, times: number): Promise<void>
+  /** Puts a new certificate and key in place of those it uses, one file after the other. */
+  renewCertificate(): Promise<void>
   /** All it wrote, for messages. */
   output(): string
   /** SIGTERM; asserts that it ends with exit code 0. */
@@ -141,6 +145,14 @@ export async function spawnGateway({
       running(child)
         .stderr.map(parseLine)
         .filter((fields) => fields !== undefined),
+    async logged(event, times) {
+      let count = 0
+      await running(child).line('stderr', (line) => {
+        if (parseLine(line)?.event === event) count += 1
+        return count === times ? true : undefined
+      })
+    },
+    renewCertificate: files.renew,
     output: () => child?.output ?? '',
     stop,
     start,
@@ -201,7 +213,8 @@ async function makeCertificates(folder: string) {
     ...['-subj', '/CN=Test CA', '-addext', 'keyUsage=critical,keyCertSign'],
   )
   const names = 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1'
-  await issue('test', 'localhost', names, 'extendedKeyUsage=serverAuth')
+  const renew = () => issue('test', 'localhost', names, 'extendedKeyUsage=serverAuth')
+  await renew()
   await issue('client', 'a client', 'extendedKeyUsage=clientAuth')
   return {
     ca: file('test-ca.pem'),
@@ -209,5 +222,6 @@ async function makeCertificates(folder: string) {
     key: file('test.key'),
     clientCertificate: file('client.pem'),
     clientKey: file('client.key'),
+    renew,
   }
 }
