@@ -6,6 +6,9 @@ const OVERVIEW = `Tollgate: the front door of an OpenTelemetry Collector
   tollgate [serve] [options]      run the gateway; a sandbox where nothing is configured
   tollgate check [options]        look at configuration, certificate, tokens and collector
       --send                      … and send one trace, one metric and one log through it
+      --send-host NAME            the gateway's name for agents, where the certificate has several
+      --send-ca FILE              the CA of its certificate, where Node.js does not know it
+      --send-token-file FILE      a file with one token in plain
   tollgate token create|import|list|revoke
                                   the tokens that agents show
   tollgate bans list|add|lift     the addresses that are shut out

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Config } from '../config/config.ts'
 import { ConfigError } from '../config/config-error.ts'
+import { readTextFile } from '../secrets/file-edit.ts'
 import type { Look } from './collector-check.ts'
 
 const SEND_MS = 10_000
@@ -72,7 +73,7 @@ export async function sendThrough(
 ): Promise<readonly Look[]> {
   const token = await findToken(config, send)
   if (token === undefined) {
-    const words = `no token in plain to send with; expected --send-token-file FILE, or ${join(config.stateDir, 'token')}`
+    const words = 'no token in plain to send with; expected --send-token-file FILE'
     return [{ isGood: false, words }]
   }
   const { grpcListen, httpListen } = config
@@ -102,13 +103,12 @@ export async function sendThrough(
 
 async function findToken(config: Config, { tokenPath }: SendOptions): Promise<string | undefined> {
   if (tokenPath !== undefined) return (await readFile(tokenPath, 'utf8')).trim()
-  const [first] = config.tokens?.reveal().split(',') ?? []
+  const { tokens, tokensFile, stateDir } = config
+  const [first] = tokens?.reveal().split(',') ?? []
   if (first !== undefined) return first.slice(first.indexOf('=') + 1).trim()
-  try {
-    return (await readFile(join(config.stateDir, 'token'), 'utf8')).trim()
-  } catch {
-    return undefined
-  }
+  // A token file holds digests only; the first token that a start makes is kept in plain.
+  if (tokensFile !== undefined) return undefined
+  return (await readTextFile(join(stateDir, 'token')))?.trim()
 }
 
 /** A name of the certificate that a client could use: the first that is no wildcard. */
