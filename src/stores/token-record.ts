@@ -45,6 +45,7 @@ export interface TokenRecord {
 /** Limits written beside a token. */
 export interface OwnLimits {
   readonly requests?: Rate | 'off'
+  /** The burst is one second's worth; a single larger message overdraws it. */
   readonly bytes?: Rate | 'off'
   readonly inFlight?: number | 'off'
 }
@@ -131,7 +132,7 @@ function limitsFrom(
     problems.push(`${path}.burst: has no rate beside it; expected e.g. "rate": "50/s"`)
   return definedOnly({
     requests: typeof rate === 'number' ? rateOf(rate, burst) : rate,
-    bytes: typeof bytes === 'number' ? rateOf(bytes, undefined) : bytes,
+    bytes: typeof bytes === 'number' ? rateOf(bytes, Math.ceil(bytes)) : bytes,
     inFlight: read(limits, 'inFlight', IN_FLIGHT, path, problems),
   })
 }

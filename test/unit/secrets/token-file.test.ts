@@ -54,9 +54,10 @@ function watched(options: { path?: string; pollMs?: number; maxBytes?: number } 
   return file
 }
 
-/** Waits for what the file tells; the test runner ends what never comes. */
+/** Waits for what the file tells, and fails when it has not come after a long time. */
 async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await sleep(5)
+  const signal = AbortSignal.timeout(30_000)
+  while (!isSo()) await sleep(5, undefined, { signal })
 }
 
 const isInForce = (...ids: string[]) =>

@@ -54,7 +54,7 @@ describe('parseTokenSet', () => {
       ],
       limits: {
         requests: { perSecond: 5, burst: 7 },
-        bytes: { perSecond: 10 * 2 ** 20, burst: 20 * 2 ** 20 },
+        bytes: { perSecond: 10 * 2 ** 20, burst: 10 * 2 ** 20 },
         inFlight: 20,
       },
       labels: new Map([['team', 'web']]),
