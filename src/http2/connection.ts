@@ -5,7 +5,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { FrameReader, type FrameSink } from './frame-reader.ts'
-import { type DecodedBlock, HpackDecoder } from './hpack-decoder.ts'
+import { HpackDecoder } from './hpack-decoder.ts'
 import { Outbox } from './outbox.ts'
 import {
   CODE,
@@ -196,11 +196,6 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
       if (!(error instanceof StreamError)) throw error
       this.streamError(error.streamId, error.code)
     }
-  }
-
-  /** Decodes a block; must be done for each one that arrives, or the table is out of step. */
-  protected decode(bytes: Buffer, start: number, end: number): DecodedBlock {
-    return this.decoder.decode(bytes, start, end)
   }
 
   /** Counts DATA against the connection's window. RFC 9113 section 6.9.1. */
@@ -419,6 +414,7 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
     this.writeFrame(FRAME.SETTINGS, FLAG.ACK, 0, EMPTY)
     // Behind the ACK: what is sent on larger windows must not be taken for a breach of the old ones.
     this.#pumpAll()
+    this.onSettings()
   }
 
   /** RFC 9113 section 6.5.2. HEADER_TABLE_SIZE and MAX_HEADER_LIST_SIZE do not concern an encoder that uses no table. */
@@ -442,12 +438,11 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
       this.peerFrameBytes = value
     } else if (id === SETTING.MAX_CONCURRENT_STREAMS) {
       this.peerMaxStreams = value
-      this.onMaxStreams()
     }
   }
 
-  /** The peer changed how many streams we may open. */
-  protected onMaxStreams(): void {}
+  /** The peer's settings have been applied. */
+  protected onSettings(): void {}
 
   #expectStream(streamId: number, what: string): void {
     if (streamId === 0 || this.isIdle(streamId)) {

@@ -60,6 +60,21 @@ export function requestFields(list: readonly string[]): RequestFields | string {
   return { fields, contentLength }
 }
 
+/** The fields of an answer or its trailers, by name; in a word why the block is malformed. */
+export function answerFields(list: readonly string[]): Fields | string {
+  const fields: Record<string, string | string[]> = Object.create(null)
+  for (let at = 0; at < list.length; at += 2) {
+    const name = list[at] as string
+    const value = list[at + 1] as string
+    if (name !== ':status' && !NAME.test(name)) return 'a field name that is none'
+    if (BAD_VALUE.test(value)) return 'a field value that is none'
+    const before = fields[name]
+    if (before === undefined) fields[name] = value
+    else fields[name] = typeof before === 'string' ? [before, value] : [...before, value]
+  }
+  return fields
+}
+
 /** Whether the fields of a trailer section are right: no pseudo fields there (section 8.1). */
 export function isTrailerList(list: readonly string[]): boolean {
   for (let at = 0; at < list.length; at += 2) {

@@ -1,5 +1,6 @@
 /** The server's end of an HTTP/2 connection: takes requests, bounds what a client can make us do. */
 import type { Duplex } from 'node:stream'
+import { BlockMemory, TOO_LARGE } from './block-memory.ts'
 import { COST, Connection, type ConnectionLimits } from './connection.ts'
 import {
   CODE,
@@ -16,9 +17,6 @@ import { ServerStream } from './server-stream.ts'
 
 /** Streams that ended lately, so that what is still on its way to them can be told from a mistake. */
 const REMEMBERED_STREAMS = 128
-/** Blocks remembered by their bytes. Clients use one or two for each signal. */
-const REMEMBERED_BLOCKS = 32
-const MAX_REMEMBERED_BLOCK_BYTES = 1024
 /** Points given back for a request that came to an answer. */
 const REFUND = 20
 
@@ -41,8 +39,7 @@ export class ServerConnection extends Connection<ServerStream> {
   #lastStream = 0
   /** Streams that ended lately, and whether the peer knows: our own resets may cross its frames. */
   readonly #ended = new Map<number, boolean>()
-  readonly #blocks = new Map<string, RequestFields>()
-  #blocksGeneration = 0
+  readonly #blocks: BlockMemory<RequestFields>
   #current: ServerStream | undefined
   #currentLength = 0
   #currentDelivered = 0
@@ -57,6 +54,7 @@ export class ServerConnection extends Connection<ServerStream> {
   constructor(socket: Duplex, options: ServerOptions, nowMs: number) {
     super(socket, options)
     this.#options = options
+    this.#blocks = new BlockMemory(this.decoder, requestFields)
     this.nowMs = nowMs
     this.#startedMs = nowMs
     this.#activeMs = nowMs
@@ -176,7 +174,7 @@ export class ServerConnection extends Connection<ServerStream> {
       this.#onTrailers(known, ends, bytes, start, end)
       return
     }
-    const request = this.#read(bytes, start, end)
+    const request = this.#blocks.read(bytes, start, end)
     if (streamId % 2 === 0) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'an even stream id')
     if (streamId <= this.#lastStream) {
       const wasToldToPeer = this.#ended.get(streamId)
@@ -278,29 +276,6 @@ export class ServerConnection extends Connection<ServerStream> {
     this.#options.onMisuse(reason)
   }
 
-  /** The request in a block, or why there is none. Equal blocks on an unchanged table are read once. */
-  #read(bytes: Buffer, start: number, end: number): RequestFields | string {
-    const { decoder } = this
-    const isShort = end - start <= MAX_REMEMBERED_BLOCK_BYTES
-    if (this.#blocksGeneration !== decoder.generation) {
-      this.#blocks.clear()
-      this.#blocksGeneration = decoder.generation
-    }
-    const key = isShort ? bytes.toString('latin1', start, end) : ''
-    if (isShort) {
-      const remembered = this.#blocks.get(key)
-      if (remembered !== undefined) return remembered
-    }
-    const { fields, isTooLarge } = this.decode(bytes, start, end)
-    const request = isTooLarge ? TOO_LARGE : requestFields(fields)
-    const isRepeatable = decoder.generation === this.#blocksGeneration
-    if (isShort && isRepeatable && typeof request !== 'string') {
-      if (this.#blocks.size >= REMEMBERED_BLOCKS) this.#blocks.clear()
-      this.#blocks.set(key, request)
-    }
-    return request
-  }
-
   #onTrailers(
     stream: ServerStream,
     ends: boolean,
@@ -308,7 +283,7 @@ export class ServerConnection extends Connection<ServerStream> {
     start: number,
     end: number,
   ): void {
-    const { fields, isTooLarge } = this.decode(bytes, start, end)
+    const { fields, isTooLarge } = this.decoder.decode(bytes, start, end)
     if (stream.hasPeerEnded)
       throw new StreamError(stream.id, CODE.STREAM_CLOSED, 'HEADERS behind the end')
     if (!ends || isTooLarge || !isTrailerList(fields) || !stream.endPeer()) {
@@ -360,5 +335,4 @@ export class ServerConnection extends Connection<ServerStream> {
   }
 }
 
-const TOO_LARGE = 'too large'
 const NO_FIELDS = Object.freeze({})
