@@ -1,17 +1,15 @@
 /** One HTTP/2 connection to the collector, from dialling to its end. RFC 9113. */
-import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
-import { type Address, bareHost, originOf } from './address.ts'
+import { ClientConnection } from '../http2/client-connection.ts'
+import { type Address, bareHost } from './address.ts'
 
-/**
- * In megabytes. Node counts what waits to be sent against it, and at its default of 10 ends uploads
- * with ENHANCE_YOUR_CALM that the collector has received. What is in flight is bounded at the edge.
- */
-const SESSION_MEMORY_MB = 1_000_000
 /** Answers are small; these let a burst of large ones through without waiting for the window. */
 const STREAM_WINDOW_BYTES = 1024 * 1024
 const CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024
+/** Header fields of an answer; gRPC's own suggestion is half of it. */
+const MAX_LIST_BYTES = 64 * 1024
+const MAX_FIELDS = 256
 /** Idle connections are probed by TCP: HTTP/2 pings more often than every 5 min are an offence (gRFC A8). */
 const TCP_KEEP_ALIVE_MS = 20_000
 
@@ -26,43 +24,13 @@ export interface ConnectionEvents {
 }
 
 /** One HTTP/2 connection. */
-export class Connection {
-  readonly session: ClientHttp2Session
-  readonly #socket: Socket
+export interface Connection {
+  readonly http2: ClientConnection
   readonly sinceMs: number
-  /** Streams open now. */
-  open = 0
-  #lastSeenStream = Number.POSITIVE_INFINITY
-
-  constructor(session: ClientHttp2Session, socket: Socket, sinceMs: number) {
-    this.session = session
-    this.#socket = socket
-    this.sinceMs = sinceMs
-    session.on('goaway', (_code, lastStreamId) => {
-      this.#lastSeenStream = Math.min(this.#lastSeenStream, lastStreamId)
-    })
-  }
-
-  /** Whether one more stream is within what the collector allows at once. */
-  get hasRoom(): boolean {
-    return this.open < (this.session.remoteSettings.maxConcurrentStreams ?? Number.MAX_SAFE_INTEGER)
-  }
-
   /** Bytes received so far: a connection on which nothing arrives any more may be dead. */
-  get receivedBytes(): number {
-    return this.#socket.bytesRead
-  }
-
-  /** Ends it and everything open on it. Node waits for the other side to hang up too; we do not. */
-  destroy(): void {
-    this.session.destroy()
-    this.#socket.destroy()
-  }
-
-  /** The collector said in its GOAWAY that it has not seen this stream (RFC 9113 §6.8). */
-  isUnseen(streamId: number | undefined): boolean {
-    return streamId !== undefined && streamId > this.#lastSeenStream
-  }
+  readonly receivedBytes: number
+  /** Ends it and everything open on it. Resolves when it is gone. */
+  destroy(): Promise<void>
 }
 
 /**
@@ -77,30 +45,40 @@ export function dial(
   events: ConnectionEvents,
 ): Connection {
   const socket = open(address, ca)
-  const session = connectHttp2(originOf(address), {
-    createConnection: () => socket,
-    maxSessionMemory: SESSION_MEMORY_MB,
-    settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES },
-  })
-  const connection = new Connection(session, socket, nowMs)
   let failure: Error | undefined
-  const patience = setTimeout(() => {
-    session.destroy(named('ETIMEDOUT', 'no HTTP/2 settings in time'))
-  }, timeoutMs)
-  session.on('connect', () => session.setLocalWindowSize(CONNECTION_WINDOW_BYTES))
-  session.on('remoteSettings', () => {
-    clearTimeout(patience)
-    events.ready()
-  })
-  session.on('goaway', () => events.leaving())
-  session.on('error', (error) => {
+  socket.on('error', (error) => {
     failure ??= error
   })
-  session.on('close', () => {
-    clearTimeout(patience)
-    events.ended(failure)
+  const patience = setTimeout(() => {
+    socket.destroy(named('ETIMEDOUT', 'no HTTP/2 settings in time'))
+  }, timeoutMs)
+  const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+  const http2 = new ClientConnection(socket, {
+    maxListBytes: MAX_LIST_BYTES,
+    maxFields: MAX_FIELDS,
+    windowBytes: CONNECTION_WINDOW_BYTES,
+    streamWindowBytes: STREAM_WINDOW_BYTES,
+    onReady: () => {
+      clearTimeout(patience)
+      events.ready()
+    },
+    onLeaving: () => events.leaving(),
+    onEnd: (words) => {
+      clearTimeout(patience)
+      events.ended(failure ?? (words === undefined ? undefined : named('ERR_HTTP2_ERROR', words)))
+    },
   })
-  return connection
+  return {
+    http2,
+    sinceMs: nowMs,
+    get receivedBytes() {
+      return socket.bytesRead
+    },
+    async destroy() {
+      socket.destroy()
+      await gone
+    },
+  }
 }
 
 function open(address: Address, ca: string | undefined): Socket {
@@ -112,7 +90,7 @@ function open(address: Address, ca: string | undefined): Socket {
     keepAlive: true,
     keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
   }
-  if (address.protocol === 'http:') return quiet(connectTcp(to))
+  if (address.protocol === 'http:') return connectTcp(to)
   const socket: TLSSocket = connectTls({
     ...to,
     ...(isIP(host) === 0 ? { servername: host } : {}),
@@ -120,16 +98,14 @@ function open(address: Address, ca: string | undefined): Socket {
     ALPNProtocols: ['h2'],
     minVersion: 'TLSv1.2',
   })
+  // Written before the handshake is over, the preface would turn its errors into write errors.
+  socket.cork()
   socket.on('secureConnect', () => {
+    socket.uncork()
     if (socket.alpnProtocol !== 'h2')
       socket.destroy(named('ERR_HTTP2_ERROR', 'TLS without ALPN h2'))
   })
-  return quiet(socket)
-}
-
-/** The session reports errors of its socket; one that comes after its end must not be thrown. */
-function quiet(socket: Socket): Socket {
-  return socket.on('error', () => {})
+  return socket
 }
 
 function named(code: string, message: string): Error {

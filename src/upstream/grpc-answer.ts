@@ -1,6 +1,6 @@
 /** Reads an answer that came over gRPC (grpc/grpc doc/PROTOCOL-HTTP2.md, "Responses"). */
-import type { IncomingHttpHeaders } from 'node:http2'
 import { gunzipSync } from 'node:zlib'
+import type { Fields } from '../http2/request-fields.ts'
 import type { Fault } from '../pipeline/fault.ts'
 import type { GrpcAnswer } from '../pipeline/parcel.ts'
 import { collectorUnavailable } from './fault.ts'
@@ -49,9 +49,9 @@ const NOT_METADATA: ReadonlySet<string> = new Set([
 
 /** What arrived on the stream. */
 export interface Received {
-  readonly headers: IncomingHttpHeaders
+  readonly headers: Fields
   /** Undefined where the headers ended the stream (Trailers-Only), or none came. */
-  readonly trailers: IncomingHttpHeaders | undefined
+  readonly trailers: Fields | undefined
   readonly data: readonly Buffer[]
   /** Whether the client takes a gzip answer; otherwise it is unpacked here. */
   readonly acceptsGzip: boolean
@@ -107,7 +107,7 @@ function failed(status: number, message: string): GrpcAnswer {
 
 function readMessage(
   data: readonly Buffer[],
-  grpcEncoding: string | string[] | undefined,
+  grpcEncoding: string | readonly string[] | undefined,
   { acceptsGzip, maxAnswerBytes }: Received,
 ): Pick<GrpcAnswer, 'body' | 'encoding'> | undefined {
   const first = data[0]
@@ -121,23 +121,27 @@ function readMessage(
   if (encoding === undefined || encoding === 'identity') return undefined
   if (encoding !== 'gzip' || acceptsGzip) return { body, encoding }
   try {
-    return { body: gunzipSync(body, { maxOutputLength: maxAnswerBytes }), encoding: undefined }
+    return {
+      body: gunzipSync(body, { maxOutputLength: maxAnswerBytes }),
+      encoding: undefined,
+    }
   } catch {
     return undefined
   }
 }
 
-function metadata(fields: IncomingHttpHeaders): Record<string, string | string[]> {
+function metadata(fields: Fields): Record<string, string | string[]> {
   const kept: Record<string, string | string[]> = {}
   for (const name of Object.keys(fields)) {
     const value = fields[name]
-    if (value !== undefined && !name.startsWith(':') && !NOT_METADATA.has(name)) kept[name] = value
+    if (value === undefined || name.startsWith(':') || NOT_METADATA.has(name)) continue
+    kept[name] = typeof value === 'string' ? value : [...value]
   }
   return kept
 }
 
-function text(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value.join(',') : value
+function text(value: string | readonly string[] | undefined): string | undefined {
+  return typeof value === 'object' ? value.join(',') : value
 }
 
 /** `grpc-message` is percent-encoded UTF-8; what is not encoded properly stays as it is. */

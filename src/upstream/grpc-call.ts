@@ -2,25 +2,17 @@
  * One export over gRPC: asks for a place on the connection, sends the message, reads the answer.
  * Ends exactly once, with an answer or a fault, and never sends anything twice by itself.
  */
-import {
-  type ClientHttp2Stream,
-  constants,
-  type IncomingHttpHeaders,
-  type OutgoingHttpHeaders,
-} from 'node:http2'
-import type { Fault } from '../pipeline/fault.ts'
+import type { AnswerReader, ClientStream } from '../http2/client-stream.ts'
+import { CODE } from '../http2/protocol.ts'
+import type { Fields } from '../http2/request-fields.ts'
 import type { GrpcAnswer, MessageBody } from '../pipeline/parcel.ts'
 import { clientGone, collectorTimeout, collectorUnavailable, faultFrom } from './fault.ts'
 import { PREFIX_BYTES, readAnswer, tooLargeAnswer } from './grpc-answer.ts'
 import type { Lease, Taker } from './link.ts'
 
-const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants
-/** Up to here copying a message into one buffer is cheaper than several writes. */
-const ONE_WRITE_BYTES = 32 * 1024
-
 export interface GrpcCallOptions {
   /** Called when the stream is opened, so that `grpc-timeout` says what is left then. */
-  headers(): OutgoingHttpHeaders
+  headers(): readonly Buffer[]
   readonly body: MessageBody
   /** Length of the message, which the prefix announces. */
   readonly lengthBytes: number
@@ -34,18 +26,18 @@ export interface GrpcCallOptions {
   readonly silenceMs: number
 }
 
-export class GrpcCall implements Taker {
+export class GrpcCall implements Taker, AnswerReader {
   readonly answer: Promise<GrpcAnswer>
   readonly #options: GrpcCallOptions
   #resolve: (answer: GrpcAnswer) => void = () => {}
   #reject: (error: Error) => void = () => {}
   #lease: Lease | undefined
-  #stream: ClientHttp2Stream | undefined
+  #stream: ClientStream | undefined
   #isSettled = false
   #receivedAtStart = 0
   #startMs = 0
-  #headers: IncomingHttpHeaders | undefined
-  #trailers: IncomingHttpHeaders | undefined
+  #headers: Fields | undefined
+  #trailers: Fields | undefined
   #data: Buffer[] = []
   #dataBytes = 0
   #iterator: AsyncIterator<Uint8Array> | undefined
@@ -69,9 +61,9 @@ export class GrpcCall implements Taker {
       lease.release()
       return
     }
-    let stream: ClientHttp2Stream
+    let stream: ClientStream
     try {
-      stream = lease.connection.session.request(this.#options.headers(), { endStream: false })
+      stream = lease.connection.http2.request(this.#options.headers(), this)
     } catch (error) {
       lease.release()
       this.#fail(faultFrom(error, this.#options.canRepeat()))
@@ -80,25 +72,51 @@ export class GrpcCall implements Taker {
     this.#stream = stream
     this.#receivedAtStart = lease.connection.receivedBytes
     this.#startMs = this.#options.now()
-    stream.on('response', (headers, flags) => {
-      this.#headers = headers
-      // Trailers-Only: all has been said, whatever of the message is still unsent.
-      if ((flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0) this.#finish()
-    })
-    stream.on('data', (chunk: Buffer) => this.#take(chunk))
-    stream.on('trailers', (trailers) => {
-      this.#trailers = trailers
+    const { whole } = this.#options.body
+    if (whole === undefined) {
+      this.#sendStreamed(stream).catch((error: unknown) => {
+        this.#fail(faultFrom(error, false), CODE.CANCEL)
+      })
+      return
+    }
+    this.#isBodySent = true
+    stream.end(this.#prefix(), ...whole)
+  }
+
+  onHeaders(fields: Fields, ends: boolean): void {
+    this.#headers = fields
+    // Trailers-Only: all has been said, whatever of the message is still unsent.
+    if (ends) this.#finish()
+  }
+
+  onData(chunk: Buffer): void {
+    const { maxAnswerBytes } = this.#options
+    this.#dataBytes += chunk.length
+    if (this.#dataBytes <= maxAnswerBytes + PREFIX_BYTES) this.#data.push(chunk)
+    else this.#succeed(tooLargeAnswer(maxAnswerBytes), CODE.CANCEL)
+  }
+
+  onTrailers(fields: Fields): void {
+    this.#trailers = fields
+    this.#finish()
+  }
+
+  onDrain(): void {
+    this.#wake()
+  }
+
+  onClosed(code: number | undefined, isUnseen: boolean): void {
+    this.#lease?.release()
+    if (this.#isSettled) return
+    // An answer may end without trailers; a reset or a lost connection never makes one.
+    if (code === CODE.NO_ERROR && this.#headers !== undefined) {
       this.#finish()
-    })
-    stream.on('drain', () => this.#wake())
-    stream.on('error', (error) => this.#lost(error))
-    stream.on('close', () => {
-      lease.release()
-      this.#lost(undefined)
-    })
-    this.#send(stream).catch((error: unknown) => {
-      this.#fail(faultFrom(error, false), NGHTTP2_CANCEL)
-    })
+      return
+    }
+    const message = isUnseen
+      ? 'the collector did not take the call'
+      : `the collector was lost before its answer (HTTP/2 code ${code ?? 'none'})`
+    this.#fail(collectorUnavailable(isUnseen && this.#options.canRepeat(), message))
   }
 
   refuse(fault: Error): void {
@@ -112,34 +130,27 @@ export class GrpcCall implements Taker {
     const { now, silenceMs } = this.#options
     const isSilent = lease?.connection.receivedBytes === this.#receivedAtStart
     if (isSilent && now() - this.#startMs >= silenceMs) lease?.suspect()
-    this.#fail(collectorTimeout(message), NGHTTP2_CANCEL)
+    this.#fail(collectorTimeout(message), CODE.CANCEL)
   }
 
   /** The client went away. */
   cancel(): void {
-    this.#fail(clientGone(), NGHTTP2_CANCEL)
+    this.#fail(clientGone(), CODE.CANCEL)
   }
 
-  async #send(stream: ClientHttp2Stream): Promise<void> {
-    const { body, lengthBytes, isCompressed } = this.#options
+  #prefix(): Buffer {
+    const { lengthBytes, isCompressed } = this.#options
     const prefix = Buffer.allocUnsafe(PREFIX_BYTES)
     prefix[0] = isCompressed ? 1 : 0
     prefix.writeUInt32BE(lengthBytes, 1)
-    const { whole } = body
-    if (whole !== undefined) {
-      if (lengthBytes <= ONE_WRITE_BYTES) stream.end(Buffer.concat([prefix, ...whole]))
-      else {
-        stream.cork()
-        stream.write(prefix)
-        for (const chunk of whole) stream.write(chunk)
-        stream.end()
-      }
-      this.#isBodySent = true
-      return
-    }
+    return prefix
+  }
+
+  async #sendStreamed(stream: ClientStream): Promise<void> {
+    const { body, lengthBytes } = this.#options
     const iterator = body.stream()[Symbol.asyncIterator]()
     this.#iterator = iterator
-    let pending: Buffer | undefined = prefix
+    stream.write(this.#prefix())
     let sentBytes = 0
     for (;;) {
       this.onAwaitingClient(true)
@@ -150,30 +161,19 @@ export class GrpcCall implements Taker {
       sentBytes += next.value.byteLength
       // A message longer than announced would be read as the beginning of a second one.
       if (sentBytes > lengthBytes) break
-      const chunk: Uint8Array =
-        pending === undefined ? next.value : Buffer.concat([pending, next.value])
-      pending = undefined
-      if (!stream.write(chunk)) await new Promise<void>((wake) => this.#awaitDrain(wake))
+      if (!stream.write(next.value)) await new Promise<void>((wake) => this.#awaitDrain(wake))
       if (this.#isSettled) return
     }
     if (sentBytes !== lengthBytes) {
       throw new RangeError(`a body of ${lengthBytes} bytes ended after ${sentBytes}`)
     }
-    if (pending === undefined) stream.end()
-    else stream.end(pending)
+    stream.end()
     this.#isBodySent = true
   }
 
   #awaitDrain(wake: () => void): void {
     if (this.#isSettled) wake()
     else this.#wake = wake
-  }
-
-  #take(chunk: Buffer): void {
-    const { maxAnswerBytes } = this.#options
-    this.#dataBytes += chunk.length
-    if (this.#dataBytes <= maxAnswerBytes + PREFIX_BYTES) this.#data.push(chunk)
-    else this.#succeed(tooLargeAnswer(maxAnswerBytes), NGHTTP2_CANCEL)
   }
 
   #finish(): void {
@@ -187,35 +187,9 @@ export class GrpcCall implements Taker {
       maxAnswerBytes,
     })
     // An answer to half a message: the rest is not wanted.
-    const resetWith = this.#isBodySent ? undefined : NGHTTP2_NO_ERROR
+    const resetWith = this.#isBodySent ? undefined : CODE.NO_ERROR
     if (answer instanceof Error) this.#fail(answer, resetWith)
     else this.#succeed(answer, resetWith)
-  }
-
-  /** The stream ended. Without an answer so far there will be none. */
-  #lost(error: Error | undefined): void {
-    if (this.#isSettled) return
-    const stream = this.#stream
-    const code = stream?.rstCode
-    // An answer may end without trailers; a reset or a lost connection never makes one.
-    if (error === undefined && code === NGHTTP2_NO_ERROR && this.#headers !== undefined) {
-      this.#finish()
-      return
-    }
-    this.#fail(this.#lossFault(stream, code, error))
-  }
-
-  #lossFault(
-    stream: ClientHttp2Stream | undefined,
-    code: number | undefined,
-    error: Error | undefined,
-  ): Fault {
-    const isUnprocessed =
-      code === NGHTTP2_REFUSED_STREAM || this.#lease?.connection.isUnseen(stream?.id) === true
-    const message = isUnprocessed
-      ? 'the collector did not take the call'
-      : `the collector was lost before its answer (HTTP/2 code ${code ?? 'none'})`
-    return collectorUnavailable(isUnprocessed && this.#options.canRepeat(), message, error)
   }
 
   #succeed(answer: GrpcAnswer, resetWith: number | undefined): void {
@@ -232,7 +206,11 @@ export class GrpcCall implements Taker {
 
   #settle(resetWith: number | undefined): void {
     this.#isSettled = true
-    if (resetWith !== undefined) this.#stream?.close(resetWith)
+    if (resetWith !== undefined && this.#stream !== undefined) {
+      // A stream of ours that we reset tells us nothing more.
+      this.#stream.reset(resetWith)
+      this.#lease?.release()
+    }
     if (!this.#isBodySent) this.#iterator?.return?.().catch(() => {})
     this.#wake()
   }

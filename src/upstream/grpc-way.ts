@@ -1,6 +1,6 @@
 /** The gRPC way to the collector: which address, which headers, how long. */
-import type { OutgoingHttpHeaders } from 'node:http2'
-import { GRPC_PATHS } from '../otlp/signal.ts'
+import { encodeField, fieldBlock, type OutgoingFields } from '../http2/field-encoder.ts'
+import { GRPC_PATHS, type Signal } from '../otlp/signal.ts'
 import type { GrpcAnswer, MessageBody, Parcel } from '../pipeline/parcel.ts'
 import { type Address, authorityOf, pathUnder } from './address.ts'
 import { collectorUnavailable } from './fault.ts'
@@ -23,7 +23,10 @@ export interface GrpcWayOptions {
 
 export class GrpcWay {
   readonly #options: GrpcWayOptions
-  readonly #links: readonly { readonly address: Address; readonly link: Link }[]
+  readonly #links: readonly {
+    readonly address: Address
+    readonly link: Link
+  }[]
   #turn = 0
 
   constructor(options: GrpcWayOptions) {
@@ -111,26 +114,44 @@ export class GrpcWay {
   }
 }
 
+/** The header section in blocks: what hardly ever changes is encoded once. */
 function requestHeaders(
   parcel: Parcel,
   address: Address,
   acceptsGzip: boolean,
   remainingMs: number,
-): OutgoingHttpHeaders {
-  const headers: OutgoingHttpHeaders = {
+): Buffer[] {
+  const blocks = [fieldBlock(fixedFields(address, parcel.signal)), fieldBlock(parcel.headers)]
+  if (parcel.headers['user-agent'] === undefined) blocks.push(OWN_AGENT)
+  if (parcel.encoding !== undefined) blocks.push(encodeField('grpc-encoding', parcel.encoding))
+  if (acceptsGzip) blocks.push(ACCEPTS_GZIP)
+  if (remainingMs !== Number.POSITIVE_INFINITY) {
+    blocks.push(encodeField('grpc-timeout', grpcTimeout(remainingMs)))
+  }
+  return blocks
+}
+
+const OWN_AGENT = encodeField('user-agent', 'tollgate')
+const ACCEPTS_GZIP = encodeField('grpc-accept-encoding', 'gzip')
+
+const fixed = new WeakMap<Address, Partial<Record<Signal, OutgoingFields>>>()
+
+/** The same object for each request of a signal to an address. */
+function fixedFields(address: Address, signal: Signal): OutgoingFields {
+  let bySignal = fixed.get(address)
+  if (bySignal === undefined) {
+    bySignal = {}
+    fixed.set(address, bySignal)
+  }
+  bySignal[signal] ??= {
     ':method': 'POST',
     ':scheme': address.protocol.slice(0, -1),
     ':authority': authorityOf(address),
-    ':path': pathUnder(address, GRPC_PATHS[parcel.signal]),
+    ':path': pathUnder(address, GRPC_PATHS[signal]),
     te: 'trailers',
     'content-type': 'application/grpc',
-    'user-agent': 'tollgate',
-    ...parcel.headers,
   }
-  if (remainingMs !== Number.POSITIVE_INFINITY) headers['grpc-timeout'] = grpcTimeout(remainingMs)
-  if (parcel.encoding !== undefined) headers['grpc-encoding'] = parcel.encoding
-  if (acceptsGzip) headers['grpc-accept-encoding'] = 'gzip'
-  return headers
+  return bySignal[signal]
 }
 
 /** At most eight digits and a unit (PROTOCOL-HTTP2, "Timeout"). Never nothing, which would be an error. */

@@ -102,14 +102,7 @@ export class Link {
     this.#become('closed')
     clearTimeout(this.#timer)
     this.#refuseWaiting('the gateway is stopping')
-    const endings = [...this.#connections].map(
-      (connection) =>
-        new Promise<void>((resolve) => {
-          connection.session.once('close', resolve)
-          connection.destroy()
-        }),
-    )
-    await Promise.all(endings)
+    await Promise.all([...this.#connections].map((connection) => connection.destroy()))
   }
 
   /** Asks for a place. Served in the order asked, at once where there is room. */
@@ -130,23 +123,21 @@ export class Link {
 
   #serve(): void {
     const connection = this.#current
-    while (connection?.hasRoom) {
+    while (connection?.http2.hasRoom) {
       const taker = this.#waiting.shift()
       if (taker === undefined) return
-      connection.open += 1
       let isReleased = false
       taker.take({
         connection,
         release: () => {
           if (isReleased) return
           isReleased = true
-          connection.open -= 1
           this.#serve()
         },
         suspect: () => {
           if (this.#current !== connection) return
           this.#lastError = 'nothing arrives on the connection any more'
-          connection.session.close()
+          connection.http2.close()
           this.#renew(connection)
         },
       })
