@@ -174,6 +174,15 @@ class Http2Call implements Call, Body {
 
   start(sink: BodySink): void {
     const stream = this.#stream
+    // Node ends the readable side of an empty body whether anybody listens or not.
+    if (stream.readableEnded && !stream.aborted) {
+      sink.end()
+      return
+    }
+    if (stream.destroyed) {
+      sink.failed(new Error(`the stream was closed with code ${stream.rstCode}`))
+      return
+    }
     let hasEnded = false
     stream.on('data', (bytes: Buffer) => sink.chunk(bytes))
     stream.on('end', () => {
