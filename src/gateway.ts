@@ -262,7 +262,7 @@ export async function openGateway(
         lastGoodReloadMs: tokenSource?.lastGoodMs,
       }),
       tokenUsage: () => tokens.usage(CLOCK.wallMs()),
-      bans: () => bans.list(CLOCK.nowMs()).length,
+      bans: () => bans.count(CLOCK.nowMs()),
       limiterTables: () => [...budgets.tables(), ...bans.tables()],
       certificates: () =>
         certificate === undefined

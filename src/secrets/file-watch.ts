@@ -1,8 +1,8 @@
 /**
- * Tells that a file may have changed. Directories are watched and not the file: editors and
- * `rename` replace the file, and a watch on it would stay with the old one. Where a mounted volume
- * is switched by a symlink, the directory of the real file is watched as well, and watches move with
- * it. A slow look at the file covers file systems that tell of nothing (NFS, some desktop mounts).
+ * Tells that a file may have changed. Its directory is watched, as editors and `rename` replace the
+ * file, and a watch on it alone would stay with the old one; and the file too, as a write to a file
+ * that is mounted by itself shows nowhere else. Where a mounted volume is switched by a symlink, the
+ * directory of the real file is watched as well. Watches move with the file. A slow look at the file covers file systems that tell of nothing (NFS, some desktop mounts).
  */
 import { type FSWatcher, watch } from 'node:fs'
 import { realpath, stat } from 'node:fs/promises'
@@ -19,7 +19,7 @@ export interface FileWatchOptions {
 
 interface Armed {
   readonly watcher: FSWatcher
-  /** Device and inode: a directory made anew under its old name needs a new watch. */
+  /** Device and inode: what is made anew under its old name needs a new watch. */
   readonly identity: string
 }
 
@@ -61,23 +61,23 @@ export class FileWatch {
   async #armNow(): Promise<void> {
     const target = await realpath(this.#path).catch(() => this.#path)
     this.#isPlain = target === this.#path
-    const wanted = new Set([dirname(this.#path), dirname(target)])
-    for (const [directory, { watcher, identity }] of this.#armed) {
-      if (wanted.has(directory) && (await identityOf(directory)) === identity) continue
+    const wanted = new Set([dirname(this.#path), dirname(target), target])
+    for (const [place, { watcher, identity }] of this.#armed) {
+      if (wanted.has(place) && (await identityOf(place)) === identity) continue
       watcher.close()
-      this.#armed.delete(directory)
+      this.#armed.delete(place)
     }
-    for (const directory of wanted) {
-      const identity = await identityOf(directory)
-      if (this.#isClosed || identity === undefined || this.#armed.has(directory)) continue
+    for (const place of wanted) {
+      const identity = await identityOf(place)
+      if (this.#isClosed || identity === undefined || this.#armed.has(place)) continue
       try {
-        const watcher = watch(directory, { persistent: false }, this.#noticed)
-        // Out of watches, or the directory is gone: the slow look goes on.
+        const watcher = watch(place, { persistent: false }, this.#noticed)
+        // Out of watches, or the place is gone: the slow look goes on.
         watcher.on('error', () => {
           watcher.close()
-          this.#armed.delete(directory)
+          this.#armed.delete(place)
         })
-        this.#armed.set(directory, { watcher, identity })
+        this.#armed.set(place, { watcher, identity })
       } catch {}
     }
   }
@@ -134,9 +134,9 @@ export class FileWatch {
   }
 }
 
-async function identityOf(directory: string): Promise<string | undefined> {
+async function identityOf(place: string): Promise<string | undefined> {
   try {
-    const { dev, ino } = await stat(directory, { bigint: true })
+    const { dev, ino } = await stat(place, { bigint: true })
     return `${dev}:${ino}`
   } catch {
     return undefined

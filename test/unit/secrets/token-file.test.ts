@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { appendFile, mkdir, mkdtemp, open, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import {
+  appendFile,
+  link,
+  mkdir,
+  mkdtemp,
+  open,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
@@ -118,6 +128,27 @@ describe('a change of the token file', () => {
     await writeFile(path, textOf('b'))
     await isInForce('b')
     assert.deepEqual(swaps, [['a'], ['b']])
+  })
+
+  it('is taken up when the file is written in place under another name', async () => {
+    // As with a file that is mounted by itself: its directory here hears nothing of the write.
+    await writeFile(path, textOf('a'))
+    await mkdir(join(dir, 'outside'))
+    const outside = join(dir, 'outside', 'set.json')
+    await link(path, outside)
+    await watched().start()
+    for (const id of ['b', 'c']) {
+      await writeFile(outside, textOf(id))
+      await isInForce(id)
+    }
+    // The watch moves to a new file in the old one's place.
+    await writeFile(`${path}.new`, textOf('d'))
+    await rm(outside)
+    await link(`${path}.new`, outside)
+    await rename(`${path}.new`, path)
+    await isInForce('d')
+    await writeFile(outside, textOf('e'))
+    await isInForce('e')
   })
 
   it('is taken up when a mounted volume is switched, again and again', async () => {
