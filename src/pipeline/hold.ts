@@ -226,6 +226,10 @@ export class Hold {
     if (lane.length === 0) this.#lanes.delete(waiter.laneKey)
     clearTimeout(waiter.timer)
     this.#count(waiter, -1)
+    if (this.#held === 0) {
+      clearTimeout(this.#timer)
+      this.#timerDueMs = Number.POSITIVE_INFINITY
+    }
     const waitedMs = this.#clock.nowMs() - waiter.sinceMs
     this.#journal.unheld(waiter.arrival, waiter.why, how, waitedMs)
     return true
