@@ -109,22 +109,27 @@ export class Intake implements MessageBody, BodySink {
     }
   }
 
+  /**
+   * The last piece is held back until the whole body has passed every check: a collector acts on a
+   * gRPC message as soon as it has its last byte, not on the end of the stream.
+   */
   async *stream(): AsyncIterable<Uint8Array> {
-    for (;;) {
-      const chunk = this.#chunks.shift()
-      if (chunk !== undefined) {
-        yield chunk
-        this.#queuedBytes -= chunk.length
-        this.#release(chunk.length)
-        if (this.#isPaused && this.#queuedBytes < AHEAD_BYTES / 2) {
-          this.#isPaused = false
-          this.#body.resume()
-        }
-      } else if (this.#failure !== undefined) throw this.#failure
-      else if (this.#hasEnded) break
-      else await this.#change()
+    while (!this.#hasEnded || this.#chunks.length > 1) {
+      if (this.#failure !== undefined) throw this.#failure
+      const chunk = this.#chunks.length > 1 ? this.#chunks.shift() : undefined
+      if (chunk === undefined) {
+        await this.#change()
+        continue
+      }
+      yield chunk
+      this.#letGo(chunk.length)
     }
     await this.#inflated?.finish()
+    if (this.#failure !== undefined) throw this.#failure
+    const last = this.#chunks.shift()
+    if (last === undefined) return
+    yield last
+    this.#letGo(last.length)
   }
 
   /** Lets go of everything; call it when the request has ended, however it did. */
@@ -163,7 +168,9 @@ export class Intake implements MessageBody, BodySink {
     this.#chunks.push(message)
     if (this.#lengthBytes !== undefined && this.#lengthBytes > WHOLE_BYTES) {
       this.#isStreaming = true
-      if (this.#queuedBytes >= AHEAD_BYTES && !this.#isPaused) {
+      // The only piece there is goes on when the next one comes.
+      const isAhead = this.#queuedBytes >= AHEAD_BYTES && this.#chunks.length > 1
+      if (isAhead && !this.#isPaused) {
         this.#isPaused = true
         this.#body.pause()
       }
@@ -231,6 +238,16 @@ export class Intake implements MessageBody, BodySink {
     this.#receivedAtLastCheck = this.#received
     if (!isSlow || this.#isPaused || this.#hasEnded) return
     this.#fail(new Fault('client_gone', 'client', { message: 'the body arrives too slowly' }))
+  }
+
+  /** The collector took so much: there is room for more. */
+  #letGo(bytes: number): void {
+    this.#queuedBytes -= bytes
+    this.#release(bytes)
+    if (!this.#isPaused) return
+    if (this.#queuedBytes >= AHEAD_BYTES / 2 && this.#chunks.length > 1) return
+    this.#isPaused = false
+    this.#body.resume()
   }
 
   #release(bytes: number): void {
