@@ -253,8 +253,13 @@ export class Client {
 
 function write(to: ClientHttp2Stream | ClientRequest, bytes: Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
-    to.once('close', () => reject(new Error('closed while writing')))
-    to.write(bytes, (error) => (error ? reject(error) : resolve()))
+    const onClose = () => reject(new Error('closed while writing'))
+    to.once('close', onClose)
+    to.write(bytes, (error) => {
+      to.off('close', onClose)
+      if (error) reject(error)
+      else resolve()
+    })
   })
 }
 
