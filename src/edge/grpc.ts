@@ -2,14 +2,14 @@
 import { SIGNALS, type Signal, signalFromGrpcPath } from '../otlp/signal.ts'
 import type { Arrival, Peer } from '../pipeline/arrival.ts'
 import type { Refusal } from '../pipeline/outcome.ts'
-import type { CollectorAnswer } from '../pipeline/parcel.ts'
+import type { CollectorAnswer, GrpcAnswer } from '../pipeline/parcel.ts'
 import { grpcFromHttp } from './answers.ts'
-import type { Call, OutgoingFields } from './call.ts'
+import type { Call, Headers, OutgoingFields } from './call.ts'
 import type { Dialect, Shape } from './exchange.ts'
 import { parseGrpcTimeout } from './grpc-timeout.ts'
 import { ENCODINGS, first, mediaType, parseEncoding } from './headers.ts'
 import { encodeRetryInfo, encodeRpcStatus } from './rpc-status.ts'
-import { retryAfterSeconds, wireOf, wordsOf } from './wire.ts'
+import { GRPC, retryAfterSeconds, wireOf, wordsOf } from './wire.ts'
 
 const CONTENT_TYPE = 'application/grpc'
 const ACCEPTED_ENCODINGS = ['identity', ...ENCODINGS].join(',')
@@ -19,26 +19,49 @@ export function isGrpc(contentType: string | undefined): boolean {
   return contentType?.startsWith(CONTENT_TYPE) ?? false
 }
 
+/** What a header section asks for, whoever sends it and whenever. */
+interface Reading {
+  readonly fixed: Pick<Arrival, 'protocol' | 'signal' | 'authorization' | 'userAgent' | 'flaw'>
+  readonly timeoutMs: number | undefined
+  readonly shape: Shape
+}
+
+/** Connections give equal header sections as one object: each is read once. */
+const readings = new WeakMap<Headers, Reading>()
+
 /** Reads a gRPC call's headers. What is wrong with them becomes the arrival's flaw. */
 export function readGrpc(
   call: Call,
   peer: Peer,
   nowMs: number,
 ): { arrival: Arrival; shape: Shape } {
+  let reading = readings.get(call.headers)
+  if (reading === undefined) {
+    reading = readHeaders(call)
+    readings.set(call.headers, reading)
+  }
+  const { fixed, timeoutMs, shape } = reading
+  const deadlineMs = timeoutMs === undefined ? Number.POSITIVE_INFINITY : nowMs + timeoutMs
+  const { protocol, signal, authorization, userAgent, flaw } = fixed
+  return {
+    arrival: { protocol, signal, peer, authorization, userAgent, deadlineMs, flaw },
+    shape,
+  }
+}
+
+function readHeaders(call: Call): Reading {
   const { headers } = call
   const signal = signalFromGrpcPath(call.target)
   const encoding = parseEncoding(first(headers, 'grpc-encoding'))
-  const timeoutMs = parseGrpcTimeout(first(headers, 'grpc-timeout'))
   return {
-    arrival: {
+    fixed: {
       protocol: 'grpc',
       signal: signal ?? 'none',
-      peer,
       authorization: first(headers, 'authorization'),
       userAgent: first(headers, 'user-agent'),
-      deadlineMs: timeoutMs === undefined ? Number.POSITIVE_INFINITY : nowMs + timeoutMs,
       flaw: flawOf(call, signal, encoding === 'unsupported'),
     },
+    timeoutMs: parseGrpcTimeout(first(headers, 'grpc-timeout')),
     shape: {
       format: 'protobuf',
       encoding: encoding === 'unsupported' ? undefined : encoding,
@@ -74,48 +97,87 @@ export const grpcDialect: Dialect = {
   isGrpc: true,
 
   answer(call: Call, _shape: Shape, answer: CollectorAnswer): number {
-    const { status, message, detailsBin, body, encoding, headers, trailers } =
-      answer.protocol === 'grpc' ? answer : grpcFromHttp(answer)
-    const end: Record<string, string | string[]> = { ...trailers, 'grpc-status': String(status) }
-    if (message !== '') end['grpc-message'] = encodeGrpcMessage(message)
-    if (detailsBin !== undefined) end['grpc-status-details-bin'] = detailsBin
-    const start: OutgoingFields = { ...headers, 'content-type': CONTENT_TYPE }
+    const said = answer.protocol === 'grpc' ? answer : grpcFromHttp(answer)
+    const { status, message, detailsBin, body, encoding, headers, trailers } = said
+    const end =
+      status === GRPC.OK && message === '' && detailsBin === undefined && isEmpty(trailers)
+        ? END_OK
+        : endOf(said)
+    const start = isEmpty(headers) ? START : { ...headers, 'content-type': CONTENT_TYPE }
     if (body === undefined) {
       call.answer(200, { ...start, ...end })
       return 0
     }
-    const framed = Buffer.allocUnsafe(5 + body.length)
-    framed.writeUInt8(encoding === undefined ? 0 : 1, 0)
-    framed.writeUInt32BE(body.length, 1)
-    framed.set(body, 5)
-    call.answer(
-      200,
-      encoding === undefined ? start : { ...start, 'grpc-encoding': encoding },
-      framed,
-      end,
-    )
+    const isPlain = encoding === undefined
+    const fields = isPlain ? start : { ...start, 'grpc-encoding': encoding }
+    call.answer(200, fields, framed(body, isPlain), end)
     return body.length
   },
 
   refuse(call: Call, _shape: Shape, _arrival: Arrival, refusal: Refusal): number {
-    const { grpc: code, closes } = wireOf(refusal.reason)
-    const message = wordsOf(refusal)
-    const seconds = retryAfterSeconds(refusal)
-    const status = encodeRpcStatus({ code, message, retryAfterSeconds: seconds })
-    const fields: Record<string, string> = {
-      'content-type': CONTENT_TYPE,
-      'grpc-status': String(code),
-      'grpc-message': encodeGrpcMessage(message),
-      'grpc-status-details-bin': binary(status),
-    }
-    // Python's exporter reads the hint here and nowhere else.
-    if (seconds !== undefined) fields['google.rpc.retryinfo-bin'] = binary(encodeRetryInfo(seconds))
-    if (refusal.reason === 'unsupported_encoding')
-      fields['grpc-accept-encoding'] = ACCEPTED_ENCODINGS
-    if (closes) fields.connection = 'close'
-    call.answer(200, fields)
+    call.answer(200, refusalFields(refusal))
     return 0
   },
+}
+
+/** What most answers begin and end with: the same objects each time, so that they are encoded once. */
+const START: OutgoingFields = Object.freeze({ 'content-type': CONTENT_TYPE })
+const END_OK: OutgoingFields = Object.freeze({ 'grpc-status': '0' })
+const EMPTY_MESSAGE = Buffer.alloc(5)
+const MAX_REFUSALS = 1000
+
+function endOf({ status, message, detailsBin, trailers }: GrpcAnswer): OutgoingFields {
+  const end: Record<string, string | string[]> = { ...trailers, 'grpc-status': String(status) }
+  if (message !== '') end['grpc-message'] = encodeGrpcMessage(message)
+  if (detailsBin !== undefined) end['grpc-status-details-bin'] = detailsBin
+  return end
+}
+
+/** The message behind its five bytes: gRPC over HTTP/2, "Length-Prefixed-Message". */
+function framed(body: Uint8Array, isPlain: boolean): Uint8Array {
+  if (body.length === 0 && isPlain) return EMPTY_MESSAGE
+  const bytes = Buffer.allocUnsafe(5 + body.length)
+  bytes.writeUInt8(isPlain ? 0 : 1, 0)
+  bytes.writeUInt32BE(body.length, 1)
+  bytes.set(body, 5)
+  return bytes
+}
+
+const refusals = new Map<string, OutgoingFields>()
+
+/** The Trailers-Only section of a refusal. Made once for each that differs, and bounded. */
+function refusalFields(refusal: Refusal): OutgoingFields {
+  const seconds = retryAfterSeconds(refusal)
+  const key = `${refusal.reason} ${seconds} ${refusal.detail}`
+  let known = refusals.get(key)
+  if (known === undefined) {
+    known = makeRefusalFields(refusal, seconds)
+    if (refusals.size >= MAX_REFUSALS) refusals.clear()
+    refusals.set(key, known)
+  }
+  return known
+}
+
+function makeRefusalFields(refusal: Refusal, seconds: number | undefined): OutgoingFields {
+  const { grpc: code, closes } = wireOf(refusal.reason)
+  const message = wordsOf(refusal)
+  const status = encodeRpcStatus({ code, message, retryAfterSeconds: seconds })
+  const fields: Record<string, string> = {
+    'content-type': CONTENT_TYPE,
+    'grpc-status': String(code),
+    'grpc-message': encodeGrpcMessage(message),
+    'grpc-status-details-bin': binary(status),
+  }
+  // Python's exporter reads the hint here and nowhere else.
+  if (seconds !== undefined) fields['google.rpc.retryinfo-bin'] = binary(encodeRetryInfo(seconds))
+  if (refusal.reason === 'unsupported_encoding') fields['grpc-accept-encoding'] = ACCEPTED_ENCODINGS
+  if (closes) fields.connection = 'close'
+  return fields
+}
+
+function isEmpty(fields: object): boolean {
+  for (const _ in fields) return false
+  return true
 }
 
 /** Binary metadata travels as base64 without padding. */

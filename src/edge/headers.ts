@@ -20,12 +20,17 @@ export function createHeaderFilter(
   extra: readonly string[],
 ): (headers: Headers, peer: Peer) => Record<string, string> {
   const names = [...new Set([...ALWAYS, ...extra])]
+  // Connections give equal header sections as one object, and a peer hardly ever changes on one.
+  const known = new WeakMap<Headers, { address: string; kept: Record<string, string> }>()
   return (headers, peer) => {
+    const before = known.get(headers)
+    if (before?.address === peer.address) return before.kept
     const kept: Record<string, string> = { 'x-forwarded-for': peer.address }
     for (const name of names) {
       const value = headers[name]
       if (value !== undefined) kept[name] = typeof value === 'string' ? value : value.join(', ')
     }
+    known.set(headers, { address: peer.address, kept })
     return kept
   }
 }

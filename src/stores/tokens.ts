@@ -13,6 +13,9 @@ import type { TokenRecord } from './token-record.ts'
 import { digestOf } from './token-secret.ts'
 import type { TokenSet } from './token-set.ts'
 
+/** Authorization headers whose token is known are remembered, so that a busy agent's is hashed once. */
+const MAX_REMEMBERED = 10_000
+
 /** A User-Agent is kept this far. */
 const MAX_USER_AGENT_LENGTH = 200
 
@@ -66,6 +69,8 @@ export class TokenStore implements Tokens {
   readonly #defaultLimits: TokenLimits
   #byDigest: ReadonlyMap<string, Entry> | undefined
   #byId: ReadonlyMap<string, Entry> = new Map()
+  /** Only of tokens in the set: strangers cannot fill it. Emptied with each set. */
+  #byHeader = new Map<string, Entry>()
 
   constructor({ defaultLimits }: TokenStoreOptions) {
     this.#defaultLimits = defaultLimits
@@ -101,6 +106,7 @@ export class TokenStore implements Tokens {
     }
     this.#byDigest = byDigest
     this.#byId = byId
+    this.#byHeader = new Map()
     return byId.size
   }
 
@@ -110,16 +116,30 @@ export class TokenStore implements Tokens {
    */
   verify(authorization: string | undefined, peer: Peer, wallMs: number): Token | TokenProblem {
     if (this.#byDigest === undefined) return 'tokens_unavailable'
-    const presented = bearerFrom(authorization)
-    if (presented === 'token_missing' || presented === 'token_unknown') return presented
-    const entry = this.#byDigest.get(digestOf(presented.text))
-    if (entry === undefined) return 'token_unknown'
+    const entry = this.#entryOf(authorization, this.#byDigest)
+    if (typeof entry === 'string') return entry
     const state = stateOf(entry.record, wallMs)
     if (state === 'not_yet_valid') return 'token_not_yet_valid'
     if (state !== 'active') return 'token_expired'
     if (entry.allowFrom !== undefined && !isListed(entry.allowFrom, peer.address))
       return 'scope_denied'
     return entry.token
+  }
+
+  #entryOf(
+    authorization: string | undefined,
+    byDigest: ReadonlyMap<string, Entry>,
+  ): Entry | 'token_missing' | 'token_unknown' {
+    if (authorization === undefined) return 'token_missing'
+    const remembered = this.#byHeader.get(authorization)
+    if (remembered !== undefined) return remembered
+    const presented = bearerFrom(authorization)
+    if (typeof presented === 'string') return presented
+    const entry = byDigest.get(digestOf(presented.text))
+    if (entry === undefined) return 'token_unknown'
+    if (this.#byHeader.size >= MAX_REMEMBERED) this.#byHeader.clear()
+    this.#byHeader.set(authorization, entry)
+    return entry
   }
 
   /** Remembers that a token was admitted. Ignored when the set no longer has it. */
@@ -156,9 +176,8 @@ export function stateOf(record: TokenRecord, wallMs: number): TokenState {
 
 /** `Bearer`, one space or more, a token68. Another scheme is no token at all. */
 function bearerFrom(
-  authorization: string | undefined,
+  authorization: string,
 ): { readonly text: string } | 'token_missing' | 'token_unknown' {
-  if (authorization === undefined) return 'token_missing'
   const scheme = authorization.slice(0, 7).toLowerCase()
   if (scheme !== 'bearer ') return 'token_missing'
   // Header variables often end in a newline or a space that a careless client sends along.

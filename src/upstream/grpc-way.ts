@@ -1,13 +1,9 @@
 /** The gRPC way to the collector: which address, which headers, how long. */
-import { encodeField, fieldBlock, type OutgoingFields } from '../http2/field-encoder.ts'
-import { GRPC_PATHS, type Signal } from '../otlp/signal.ts'
 import type { GrpcAnswer, MessageBody, Parcel } from '../pipeline/parcel.ts'
-import { type Address, authorityOf, pathUnder } from './address.ts'
+import type { Address } from './address.ts'
 import { collectorUnavailable } from './fault.ts'
-import { GrpcCall } from './grpc-call.ts'
+import { GrpcCall, type GrpcCallSettings } from './grpc-call.ts'
 import { type AddressState, Link } from './link.ts'
-import { takesGzip } from './takes-gzip.ts'
-import { TimeLimit } from './time-limit.ts'
 
 const SILENCE_MS = 5000
 
@@ -22,16 +18,18 @@ export interface GrpcWayOptions {
 }
 
 export class GrpcWay {
-  readonly #options: GrpcWayOptions
   readonly #links: readonly {
     readonly address: Address
     readonly link: Link
   }[]
+  readonly #settings: GrpcCallSettings
   #turn = 0
 
   constructor(options: GrpcWayOptions) {
-    this.#options = options
-    const { ca, now, onChange } = options
+    const { ca, now, onChange, timeoutMs, maxAnswerBytes } = options
+    // Not after each short deadline of some client: those say nothing about the connection.
+    const silenceMs = Math.min(timeoutMs / 2, SILENCE_MS)
+    this.#settings = { timeoutMs, maxAnswerBytes, now, silenceMs }
     this.#links = options.addresses.map((address) => ({
       address,
       link: new Link({ address, ca, now, onChange }),
@@ -58,106 +56,19 @@ export class GrpcWay {
   async send(parcel: Parcel): Promise<GrpcAnswer> {
     const chosen = this.#next()
     if (chosen === undefined) throw collectorUnavailable(true, 'no address of the collector is up')
-    const { timeoutMs, maxAnswerBytes, now } = this.#options
-    let isRead = parcel.body.lengthBytes === undefined
-    const body: MessageBody = isRead
-      ? await collected(parcel.body)
-      : {
-          lengthBytes: parcel.body.lengthBytes,
-          get whole() {
-            return parcel.body.whole
-          },
-          stream: () => {
-            isRead = true
-            return parcel.body.stream()
-          },
-        }
-    const limit = new TimeLimit(timeoutMs, parcel.deadlineMs, now)
-    const acceptsGzip = takesGzip(parcel.acceptEncoding)
-    const call = new GrpcCall({
-      headers: () => {
-        const remainingMs = limit.remainingMs(body.whole === undefined)
-        return requestHeaders(parcel, chosen.address, acceptsGzip, remainingMs)
-      },
-      body,
-      lengthBytes: body.lengthBytes ?? 0,
-      canRepeat: () => parcel.body.whole !== undefined || !isRead,
-      isCompressed: parcel.encoding !== undefined,
-      acceptsGzip,
-      maxAnswerBytes,
-      now,
-      // Not after each short deadline of some client: those say nothing about the connection.
-      silenceMs: Math.min(timeoutMs / 2, SILENCE_MS),
-    })
-    call.onAwaitingClient = (isAwaiting) => limit.pause(isAwaiting)
-    parcel.onGone(() => {
-      chosen.link.forget(call)
-      call.cancel()
-    })
-    limit.start((message) => {
-      chosen.link.forget(call)
-      call.timeOut(message)
-    })
-    chosen.link.ask(call)
-    try {
-      return await call.answer
-    } finally {
-      limit.stop()
-    }
+    const { body } = parcel
+    const sent = body.lengthBytes === undefined ? await collected(body) : body
+    return new GrpcCall(parcel, sent, chosen.address, chosen.link, this.#settings).answer
   }
 
   /** The next available address in turn. */
   #next(): { readonly address: Address; readonly link: Link } | undefined {
+    const only = this.#links[0]
+    if (this.#links.length === 1) return only?.link.isAvailable ? only : undefined
     const available = this.#links.filter(({ link }) => link.isAvailable)
     this.#turn = (this.#turn + 1) % Math.max(1, available.length)
     return available[this.#turn]
   }
-}
-
-/** The header section in blocks: what hardly ever changes is encoded once. */
-function requestHeaders(
-  parcel: Parcel,
-  address: Address,
-  acceptsGzip: boolean,
-  remainingMs: number,
-): Buffer[] {
-  const blocks = [fieldBlock(fixedFields(address, parcel.signal)), fieldBlock(parcel.headers)]
-  if (parcel.headers['user-agent'] === undefined) blocks.push(OWN_AGENT)
-  if (parcel.encoding !== undefined) blocks.push(encodeField('grpc-encoding', parcel.encoding))
-  if (acceptsGzip) blocks.push(ACCEPTS_GZIP)
-  if (remainingMs !== Number.POSITIVE_INFINITY) {
-    blocks.push(encodeField('grpc-timeout', grpcTimeout(remainingMs)))
-  }
-  return blocks
-}
-
-const OWN_AGENT = encodeField('user-agent', 'tollgate')
-const ACCEPTS_GZIP = encodeField('grpc-accept-encoding', 'gzip')
-
-const fixed = new WeakMap<Address, Partial<Record<Signal, OutgoingFields>>>()
-
-/** The same object for each request of a signal to an address. */
-function fixedFields(address: Address, signal: Signal): OutgoingFields {
-  let bySignal = fixed.get(address)
-  if (bySignal === undefined) {
-    bySignal = {}
-    fixed.set(address, bySignal)
-  }
-  bySignal[signal] ??= {
-    ':method': 'POST',
-    ':scheme': address.protocol.slice(0, -1),
-    ':authority': authorityOf(address),
-    ':path': pathUnder(address, GRPC_PATHS[signal]),
-    te: 'trailers',
-    'content-type': 'application/grpc',
-  }
-  return bySignal[signal]
-}
-
-/** At most eight digits and a unit (PROTOCOL-HTTP2, "Timeout"). Never nothing, which would be an error. */
-export function grpcTimeout(ms: number): string {
-  const whole = Math.max(1, Math.floor(ms))
-  return whole < 1e8 ? `${whole}m` : `${Math.min(Math.floor(whole / 1000), 99_999_999)}S`
 }
 
 /** The whole body in memory, as the prefix must say its length. The edge bounds it. */

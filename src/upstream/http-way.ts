@@ -55,14 +55,14 @@ export class HttpWay {
     const target = this.#next()
     if (target === undefined) throw collectorUnavailable(true, 'no address of the collector is up')
     const { timeoutMs, maxAnswerBytes, now } = this.#options
-    const limit = new TimeLimit(timeoutMs, parcel.deadlineMs, now)
     const call = new HttpCall({
       body: parcel.body,
       maxAnswerBytes,
       onAwaitingClient: (isAwaiting) => limit.pause(isAwaiting),
     })
+    const limit = new TimeLimit(timeoutMs, parcel.deadlineMs, now, call)
     parcel.onGone(() => call.cancel())
-    limit.start((message) => call.timeOut(message))
+    limit.start()
     call.start(target, pathUnder(target.address, HTTP_PATHS[parcel.signal]), requestHeaders(parcel))
     try {
       return await call.answer

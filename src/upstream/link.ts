@@ -28,18 +28,10 @@ export interface AddressState {
 
 /** Someone who needs a place on the connection. Exactly one of the two is called, once. */
 export interface Taker {
-  take(lease: Lease): void
+  /** There is room for one stream, which is opened now or not at all. */
+  take(connection: Connection): void
   /** There is no connection (any more); nothing was sent. */
   refuse(fault: Error): void
-}
-
-/** A place for one stream on a connection. */
-export interface Lease {
-  readonly connection: Connection
-  /** Gives the place back. */
-  release(): void
-  /** A call ran out of time and nothing arrived on the connection meanwhile: do not use it for new calls. */
-  suspect(): void
 }
 
 export interface LinkOptions {
@@ -121,26 +113,25 @@ export class Link {
     if (at >= 0) this.#waiting.splice(at, 1)
   }
 
+  /** A stream has ended, so there may be room for who waits. */
+  released(): void {
+    if (this.#waiting.length > 0) this.#serve()
+  }
+
+  /** A call ran out of time and nothing arrived on its connection meanwhile: new calls use another. */
+  suspect(connection: Connection): void {
+    if (this.#current !== connection) return
+    this.#lastError = 'nothing arrives on the connection any more'
+    connection.http2.close()
+    this.#renew(connection)
+  }
+
   #serve(): void {
     const connection = this.#current
     while (connection?.http2.hasRoom) {
       const taker = this.#waiting.shift()
       if (taker === undefined) return
-      let isReleased = false
-      taker.take({
-        connection,
-        release: () => {
-          if (isReleased) return
-          isReleased = true
-          this.#serve()
-        },
-        suspect: () => {
-          if (this.#current !== connection) return
-          this.#lastError = 'nothing arrives on the connection any more'
-          connection.http2.close()
-          this.#renew(connection)
-        },
-      })
+      taker.take(connection)
     }
   }
 

@@ -4,7 +4,7 @@ import { BodyRefused, Fault } from '../../../src/pipeline/fault.ts'
 import { authorityOf, originOf, pathUnder } from '../../../src/upstream/address.ts'
 import { pauseMs } from '../../../src/upstream/backoff.ts'
 import { faultFrom, wordsOf } from '../../../src/upstream/fault.ts'
-import { grpcTimeout } from '../../../src/upstream/grpc-way.ts'
+import { grpcTimeout } from '../../../src/upstream/grpc-headers.ts'
 import { takesGzip } from '../../../src/upstream/takes-gzip.ts'
 
 function named(code: string, message = 'raw text'): Error {
