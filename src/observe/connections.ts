@@ -7,7 +7,7 @@ const PORTS = ['grpc', 'http'] as const
 /** One of the two public ports, by the name of its option. */
 export type Port = (typeof PORTS)[number]
 
-/** Why a connection was closed by us before, or instead of, a request. */
+/** Why a connection was closed by us. Where one stalled stream was ended instead, it counts too. */
 export const CONNECTION_REFUSALS = [
   'banned',
   'full',
@@ -20,7 +20,11 @@ export const CONNECTION_REFUSALS = [
   'slow_headers',
   'idle',
   'malformed',
-  'ping_flood',
+  'protocol_error',
+  'flood',
+  'header_flood',
+  'stalled_reading',
+  'memory',
   'other',
 ] as const
 
@@ -53,7 +57,7 @@ export class ConnectionNumbers {
       registry,
       {
         name: 'tollgate_connections_refused_total',
-        help: 'Connections that the gateway closed before a request could be answered, by why.',
+        help: 'Connections that the gateway refused or closed on its own account, by why.',
         labels: ['reason'],
       },
       () => [...this.#refused].map(([reason, count]) => [{ reason }, count]),
