@@ -17,6 +17,8 @@ import { ServerStream } from './server-stream.ts'
 
 /** Streams that ended lately, so that what is still on its way to them can be told from a mistake. */
 const REMEMBERED_STREAMS = 128
+/** Answers waiting for a client that does not read them; beyond, we do not read its requests either. */
+const MAX_UNREAD_BYTES = 256 * 1024
 /** Points given back for a request that came to an answer. */
 const REFUND = 20
 
@@ -58,6 +60,7 @@ export class ServerConnection extends Connection<ServerStream> {
     this.nowMs = nowMs
     this.#startedMs = nowMs
     this.#activeMs = nowMs
+    socket.on('drain', () => socket.resume())
     const { maxStreams, streamWindowBytes, maxListBytes } = options
     this.writeSettings([
       [SETTING.MAX_CONCURRENT_STREAMS, maxStreams],
@@ -145,6 +148,7 @@ export class ServerConnection extends Connection<ServerStream> {
   protected override receive(chunk: Buffer): void {
     if (this.#preface === undefined) {
       super.receive(chunk)
+      if (this.outbox.pendingBytes > MAX_UNREAD_BYTES) this.socket.pause()
       return
     }
     const bytes = this.#preface.length === 0 ? chunk : Buffer.concat([this.#preface, chunk])
