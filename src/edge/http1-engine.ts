@@ -76,11 +76,12 @@ export class Http1Engine {
       http: { headersTimeout: headerTimeoutMs },
       clientErrorHandler: (error, socket) => {
         const isSlow = error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        options.onMisuse(isSlow ? 'slow_headers' : 'malformed')
-        if (!socket.writable) {
+        // A client that hung up, or that has been told already, misuses nothing.
+        if (error.code === 'ECONNRESET' || !socket.writable) {
           socket.destroy()
           return
         }
+        options.onMisuse(isSlow ? 'slow_headers' : 'malformed')
         const isLarge = error.code === 'HPE_HEADER_OVERFLOW'
         socket.end(
           rawAnswer(isSlow ? 408 : isLarge ? 431 : 400, isSlow ? 'Request Timeout' : 'Bad Request'),
