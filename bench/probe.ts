@@ -83,7 +83,7 @@ async function probeRefusals(subject: Subject, payload: Payload): Promise<void> 
 }
 
 interface GrpcCall {
-  readonly headers: IncomingHttpHeaders & { readonly ':status'?: number }
+  readonly headers: IncomingHttpHeaders & { readonly ':status'?: number | undefined }
   readonly trailers: IncomingHttpHeaders
   readonly body: Buffer
   readonly tlsVersion: string | null

@@ -228,7 +228,7 @@ function serveHttp(socket: Socket): void {
   const readChunkLine = (bytes: Buffer): number => {
     const lineEnd = bytes.indexOf('\r\n')
     if (lineEnd === -1) return 0
-    const size = Number.parseInt(bytes.latin1Slice(0, lineEnd), 16)
+    const size = Number.parseInt(bytes.toString('latin1', 0, lineEnd), 16)
     if (size === 0) {
       if (bytes.length < lineEnd + 4) return 0
       finish()
@@ -242,7 +242,7 @@ function serveHttp(socket: Socket): void {
   const readHeaders = (bytes: Buffer): number => {
     const end = bytes.indexOf(HEADERS_END)
     if (end === -1) return 0
-    const headers = bytes.latin1Slice(0, end)
+    const headers = bytes.toString('latin1', 0, end)
     const length = /\r\ncontent-length: *(\d+)/i.exec(headers)?.[1]
     isChunked = length === undefined && /\r\ntransfer-encoding: *chunked/i.test(headers)
     isInBody = true

@@ -14,6 +14,7 @@ import { FrontDoor } from './edge/front-door.ts'
 import { createHeaderFilter } from './edge/headers.ts'
 import { InFlightBytes } from './edge/in-flight-bytes.ts'
 import { peerFromAddress } from './edge/peer.ts'
+import { ProgressWatch } from './edge/progress-watch.ts'
 import { AuditFile } from './observe/audit.ts'
 import { RequestJournal } from './observe/journal.ts'
 import type { Log } from './observe/log.ts'
@@ -126,6 +127,7 @@ export async function openGateway(
       collector,
       clock: CLOCK,
       inFlightBytes,
+      progressWatch: new ProgressWatch(config.bodyTimeoutMs),
       filterHeaders: createHeaderFilter(config.forwardHeaders),
     },
     pipeline: { hold, journal, clock: CLOCK, faultOf },

@@ -39,6 +39,7 @@ export class CallExchange implements Exchange {
   readonly #shape: Shape
   readonly #dialect: Dialect
   readonly #settings: ExchangeSettings
+  readonly #onClose: () => void
   #intake: Intake | undefined
   #chargedBytes = 0
   bytesOut = 0
@@ -49,12 +50,14 @@ export class CallExchange implements Exchange {
     shape: Shape,
     dialect: Dialect,
     settings: ExchangeSettings,
+    onClose: () => void,
   ) {
     this.#call = call
     this.arrival = arrival
     this.#shape = shape
     this.#dialect = dialect
     this.#settings = settings
+    this.#onClose = onClose
   }
 
   get bytesIn(): number {
@@ -67,7 +70,11 @@ export class CallExchange implements Exchange {
     const { format, acceptEncoding } = this.#shape
     if (signal === 'none') throw new TypeError('BUG: admitted without a signal')
     try {
-      const intake = await this.#take()
+      let intake = this.#intake
+      if (intake === undefined) {
+        intake = this.#intake = this.#newIntake()
+        await intake.ready()
+      }
       const { encoding } = intake
       const headers = filterHeaders(this.#call.headers, peer)
       const onGone = (listener: () => void) => this.#call.onGone(listener)
@@ -97,6 +104,12 @@ export class CallExchange implements Exchange {
     }
   }
 
+  #newIntake(): Intake {
+    const { encoding, lengthBytes } = this.#shape
+    const framing = { isGrpc: this.#dialect.isGrpc, lengthBytes, encoding }
+    return new Intake(this.#call.body, framing, this.#settings)
+  }
+
   refuse(refusal: Refusal): void {
     if (refusal.reason === 'client_gone') this.#call.abandon()
     else this.bytesOut = this.#dialect.refuse(this.#call, this.#shape, this.arrival, refusal)
@@ -106,18 +119,8 @@ export class CallExchange implements Exchange {
     this.#call.onGone(listener)
   }
 
-  /** Lets go of what is still held of the body. */
-  dispose(): void {
+  close(): void {
     this.#intake?.dispose()
-  }
-
-  /** Reads the message, the first time; a call that is sent again still has it. */
-  async #take(): Promise<Intake> {
-    if (this.#intake !== undefined) return this.#intake
-    const { encoding, lengthBytes } = this.#shape
-    const framing = { isGrpc: this.#dialect.isGrpc, lengthBytes, encoding }
-    this.#intake = new Intake(this.#call.body, framing, this.#settings)
-    await this.#intake.ready()
-    return this.#intake
+    this.#onClose()
   }
 }

@@ -114,12 +114,13 @@ export class FrontDoor {
       ? readGrpc(call, peer, clock.nowMs())
       : readHttp(call, peer, { collector, maxBodyBytes })
     const dialect = speaksGrpc ? grpcDialect : httpDialect
-    const exchange = new CallExchange(call, arrival, shape, dialect, settings)
+    const exchange = new CallExchange(call, arrival, shape, dialect, settings, this.#onEnd)
     this.#calls += 1
-    void serve(exchange, this.#options.pipeline).finally(() => {
-      exchange.dispose()
-      this.#calls -= 1
-      if (this.#calls === 0) this.#onEmpty?.()
-    })
+    void serve(exchange, this.#options.pipeline)
+  }
+
+  readonly #onEnd = (): void => {
+    this.#calls -= 1
+    if (this.#calls === 0) this.#onEmpty?.()
   }
 }

@@ -10,6 +10,7 @@ import type { Body, BodySink } from './call.ts'
 import type { Encoding } from './headers.ts'
 import type { InFlightBytes } from './in-flight-bytes.ts'
 import { createInflatedSize, type InflatedSize } from './inflated-size.ts'
+import type { ProgressWatch, Watched } from './progress-watch.ts'
 
 /** Bodies up to this size are read whole before the collector hears of them. */
 const WHOLE_BYTES = 256 * 1024
@@ -18,6 +19,7 @@ const AHEAD_BYTES = 256 * 1024
 /** A body has to arrive at least this fast on average, pauses of our own making aside. */
 const MIN_BYTES_PER_SECOND = 256
 const PREFIX_BYTES = 5
+const NO_BYTES = Buffer.alloc(0)
 /** Made once: an error takes its stack with it, which costs more than most of a request. */
 const HAS_ENDED = new Fault('client_gone', 'gateway', { message: 'the request has ended' })
 
@@ -27,9 +29,11 @@ export interface IntakeOptions {
   /** Longest time without the least progress. */
   readonly bodyTimeoutMs: number
   readonly inFlightBytes: InFlightBytes
+  /** Looks for progress about every `bodyTimeoutMs`. */
+  readonly progressWatch: ProgressWatch
 }
 
-export class Intake implements MessageBody, BodySink {
+export class Intake implements MessageBody, BodySink, Watched {
   readonly #body: Body
   readonly #options: IntakeOptions
   readonly #encoding: Encoding | undefined
@@ -48,8 +52,8 @@ export class Intake implements MessageBody, BodySink {
   #isStreaming = false
   #failure: Error | undefined
   #wake: (() => void) | undefined
-  #progressTimer: NodeJS.Timeout | undefined
-  #receivedAtLastCheck = 0
+  /** At the last look for progress; -1 before the first. */
+  #receivedAtLastLook = -1
 
   /**
    * `lengthBytes` is the Content-Length of an OTLP/HTTP request if it has one; with `isGrpc` the
@@ -64,7 +68,7 @@ export class Intake implements MessageBody, BodySink {
     this.#options = options
     this.#encoding = framing.encoding
     this.#isCompressed = framing.encoding !== undefined
-    if (framing.isGrpc) this.#prefix = Buffer.alloc(0)
+    if (framing.isGrpc) this.#prefix = NO_BYTES
     else this.#lengthBytes = framing.lengthBytes
   }
 
@@ -93,16 +97,15 @@ export class Intake implements MessageBody, BodySink {
   async ready(): Promise<void> {
     if (this.#prefix === undefined) this.#learnLength(this.#lengthBytes)
     if (this.#failure === undefined) {
-      const { bodyTimeoutMs } = this.#options
-      this.#progressTimer = setInterval(this.#checkProgress, bodyTimeoutMs)
+      this.#options.progressWatch.add(this)
       this.#body.start(this)
     }
     while (!this.#hasEnded && this.#failure === undefined && !this.#isStreaming)
       await this.#change()
     if (this.#failure !== undefined) throw this.#failure
-    if (this.#isStreaming) return
+    if (this.#isStreaming || this.#inflated === undefined) return
     try {
-      await this.#inflated?.finish()
+      await this.#inflated.finish()
     } catch (thrown) {
       this.#fail(thrown as Error)
       throw thrown
@@ -134,7 +137,7 @@ export class Intake implements MessageBody, BodySink {
 
   /** Lets go of everything; call it when the request has ended, however it did. */
   dispose(): void {
-    clearInterval(this.#progressTimer)
+    this.#options.progressWatch.delete(this)
     this.#inflated?.destroy()
     this.#release(this.#reservedBytes)
     this.#chunks.length = 0
@@ -180,7 +183,7 @@ export class Intake implements MessageBody, BodySink {
 
   end(): void {
     if (this.#failure !== undefined) return
-    clearInterval(this.#progressTimer)
+    this.#options.progressWatch.delete(this)
     if (this.#prefix !== undefined) {
       this.#fail(malformed('the gRPC message is missing'))
     } else if (this.#lengthBytes !== undefined && this.#received < this.#lengthBytes) {
@@ -232,10 +235,12 @@ export class Intake implements MessageBody, BodySink {
     else this.#fail(overloaded())
   }
 
-  readonly #checkProgress = (): void => {
+  /** A body that has not made the least progress since the last look is given up. */
+  checkProgress(): void {
     const floor = (MIN_BYTES_PER_SECOND * this.#options.bodyTimeoutMs) / 1000
-    const isSlow = this.#received - this.#receivedAtLastCheck < floor
-    this.#receivedAtLastCheck = this.#received
+    const before = this.#receivedAtLastLook
+    this.#receivedAtLastLook = this.#received
+    const isSlow = before >= 0 && this.#received - before < floor
     if (!isSlow || this.#isPaused || this.#hasEnded) return
     this.#fail(new Fault('client_gone', 'client', { message: 'the body arrives too slowly' }))
   }
@@ -262,7 +267,7 @@ export class Intake implements MessageBody, BodySink {
 
   #fail(failure: Error): void {
     this.#failure ??= failure
-    clearInterval(this.#progressTimer)
+    this.#options.progressWatch.delete(this)
     this.#inflated?.destroy()
     this.#changed()
   }

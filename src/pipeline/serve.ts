@@ -17,6 +17,8 @@ export interface Exchange {
   forward(permit: Permit): Promise<Answered | Refusal>
   /** Answers without reading any further. Never throws; does nothing once an answer has begun. */
   refuse(refusal: Refusal): void
+  /** The request is over and accounted for: lets go of everything. Called once. */
+  close(): void
   /** Calls back once when the client goes away before it was answered (at once if it has already). */
   onGone(listener: () => void): void
 }
@@ -90,5 +92,6 @@ export async function serve(
     const durationMs = clock.nowMs() - startMs
     const { bytesIn, bytesOut } = exchange
     journal.ended(arrival, { outcome, token, refusal, durationMs, bytesIn, bytesOut, cause })
+    exchange.close()
   }
 }

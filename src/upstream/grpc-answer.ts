@@ -130,7 +130,21 @@ function readMessage(
   }
 }
 
-function metadata(fields: Fields): Record<string, string | string[]> {
+type Metadata = Readonly<Record<string, string | string[]>>
+
+/** Connections give equal sections as one object: each is looked through once. */
+const known = new WeakMap<Fields, Metadata>()
+
+function metadata(fields: Fields): Metadata {
+  let kept = known.get(fields)
+  if (kept === undefined) {
+    kept = metadataOf(fields)
+    known.set(fields, kept)
+  }
+  return kept
+}
+
+function metadataOf(fields: Fields): Metadata {
   const kept: Record<string, string | string[]> = {}
   for (const name of Object.keys(fields)) {
     const value = fields[name]

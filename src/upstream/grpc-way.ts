@@ -53,12 +53,16 @@ export class GrpcWay {
   }
 
   /** Sends a protobuf message. See `Collector.send`. */
-  async send(parcel: Parcel): Promise<GrpcAnswer> {
+  send(parcel: Parcel): Promise<GrpcAnswer> {
     const chosen = this.#next()
-    if (chosen === undefined) throw collectorUnavailable(true, 'no address of the collector is up')
+    if (chosen === undefined) {
+      return Promise.reject(collectorUnavailable(true, 'no address of the collector is up'))
+    }
     const { body } = parcel
-    const sent = body.lengthBytes === undefined ? await collected(body) : body
-    return new GrpcCall(parcel, sent, chosen.address, chosen.link, this.#settings).answer
+    const { address, link } = chosen
+    const start = (sent: MessageBody) =>
+      new GrpcCall(parcel, sent, address, link, this.#settings).answer
+    return body.lengthBytes === undefined ? collected(body).then(start) : start(body)
   }
 
   /** The next available address in turn. */

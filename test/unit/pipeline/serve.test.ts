@@ -18,6 +18,7 @@ class Scripted implements Exchange {
   readonly bytesOut = 5
   readonly refused: Refusal[] = []
   forwards = 0
+  closed = 0
   isGone = false
   isDone = false
   readonly done: Promise<void>
@@ -27,6 +28,7 @@ class Scripted implements Exchange {
   constructor(world: World, arrival = arrivalOf()) {
     this.arrival = arrival
     this.done = serve(this, { ...world, faultOf }).then(() => {
+      assert.equal(this.closed, 1)
       this.isDone = true
     })
   }
@@ -45,6 +47,10 @@ class Scripted implements Exchange {
         fail: failed,
       }
     })
+  }
+
+  close(): void {
+    this.closed += 1
   }
 
   /** The collector took it or said no, or its body was at fault. */
