@@ -70,8 +70,12 @@ export class ServerStream {
     return this
   }
 
-  /** Begins to deliver the body. */
+  /** Begins to deliver the body. Fails at once where the stream is over. */
   start(reader: BodyReader): void {
+    if (this.#isOver) {
+      reader.failed(new Error('the stream is over'))
+      return
+    }
     this.#reader = reader
     this.resume()
   }
@@ -93,7 +97,8 @@ export class ServerStream {
 
   /**
    * Sends the whole answer: header section, body if any, trailers if any. What is left of the request
-   * body is refused without an error (RFC 9113 section 8.1). Does nothing once answered or over.
+   * body is refused without an error (RFC 9113 section 8.1), and its reader hears no more of it. Does
+   * nothing once answered or over. Throws a TypeError for fields that cannot be sent, as if not called.
    */
   answer(
     status: number,
@@ -102,12 +107,12 @@ export class ServerStream {
     trailers?: OutgoingFields,
   ): void {
     if (this.isAnswered || this.#isOver) return
-    this.isAnswered = true
     const connection = this.#connection
     const closes = fields.connection === 'close'
     const first = statusBlock(status)
     const block = fieldBlock(closes ? withoutConnection(fields) : fields)
     const trailerBlock = trailers === undefined ? undefined : fieldBlock(trailers)
+    this.isAnswered = true
     const bodyBytes = body === undefined ? 0 : body.length
     const ends = bodyBytes === 0 && trailerBlock === undefined
     const { outbox } = connection
@@ -232,8 +237,8 @@ export class ServerStream {
   }
 
   #tellEnd(): void {
-    if (!this.hasPeerEnded || this.#hasToldEnd || this.#isPaused || this.#reader === undefined)
-      return
+    if (!this.hasPeerEnded || this.#hasToldEnd || this.#isOver) return
+    if (this.#isPaused || this.#reader === undefined) return
     if (this.#queue !== undefined && this.#queue.length > 0) return
     this.#hasToldEnd = true
     this.#reader.end()
@@ -253,6 +258,8 @@ export class ServerStream {
     this.#queue = undefined
     if (queue === undefined) return
     for (const bytes of queue) this.#connection.consumed(bytes.length)
+    // `resume` may be in the middle of it.
+    queue.length = 0
   }
 
   #consume(bytes: number): void {
