@@ -112,8 +112,8 @@ export async function openGateway(
     timeoutMs: config.collectorTimeoutMs,
     now: CLOCK.nowMs,
     onChange: (isAvailable, words) => {
-      if (isAvailable) log.info('collector_up', words)
-      else log.warn('collector_down', `${words}. Requests wait for it as long as they may`)
+      if (isAvailable) notices.collectorUp(words)
+      else notices.collectorDown(words)
       hold.wake()
     },
   })

@@ -6,6 +6,8 @@ import type { Result } from '../upstream/self-check.ts'
 import type { StandIns } from './stand-ins.ts'
 
 const SELF_CHECK_TIMEOUT_MS = 5000
+/** How this program is called where it was started. */
+const OWN_COMMAND = process.env.npm_lifecycle_event === 'start' ? 'npm start --' : 'tollgate'
 
 /** The text that is shown. In a sandbox, one of each signal goes through the front door first. */
 export async function welcome(
@@ -53,7 +55,7 @@ export async function welcome(
     ...(addresses.admin === undefined
       ? []
       : [`Metrics: http://${addresses.admin}/metrics   Ready? http://${addresses.admin}/readyz`]),
-    `The token and the development certificates are kept in ${relative(process.cwd(), config.stateDir) || '.'}; more tokens: tollgate token create --holder NAME`,
+    `The token and the development certificates are kept in ${relative(process.cwd(), config.stateDir) || '.'}; more tokens: ${OWN_COMMAND} token create --holder NAME`,
     'Stop with Ctrl-C.',
     '',
     '',
