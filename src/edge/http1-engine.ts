@@ -10,6 +10,7 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { HTTP_PATHS, SIGNALS } from '../otlp/signal.ts'
 import type { Body, BodySink, Call, Headers, OutgoingFields } from './call.ts'
 import { Gone } from './gone.ts'
+import { contentLength } from './headers.ts'
 import type { Link, OnCall } from './link.ts'
 import { rpcStatusToJson } from './rpc-status.ts'
 
@@ -251,8 +252,11 @@ class Http1Call implements Call, Body {
     const { raw } = this.#reply
     if (this.isAnswered || raw.destroyed) return
     this.isAnswered = true
-    const keeps = headers.connection !== 'close' && !this.#isDraining() && this.#dropRest()
-    this.#reply.code(status).headers(keeps ? headers : { ...headers, connection: 'close' })
+    const rest = this.#rest()
+    const closes =
+      headers.connection === 'close' || this.#isDraining() || rest === 'large' || rest === 'unsent'
+    if (rest === 'small' || rest === 'large') this.#dropRest(closes)
+    this.#reply.code(status).headers(closes ? { ...headers, connection: 'close' } : headers)
     this.#reply.send(body === undefined ? undefined : asBuffer(body))
   }
 
@@ -264,19 +268,25 @@ class Http1Call implements Call, Body {
     this.#gone.listen(listener)
   }
 
+  /** What is still to come of the body. */
+  #rest(): 'none' | 'small' | 'large' | 'unsent' {
+    const request = this.#request
+    if (request.complete) return 'none'
+    // Whether the client sends the body after all is anyone's guess: RFC 9110 section 10.1.1.
+    if (this.#expectsContinue && !this.#isReading) return 'unsent'
+    return (contentLength(request.headers) ?? 0) > DRAIN_BYTES ? 'large' : 'small'
+  }
+
   /**
    * Gets rid of a body that will not be read. HTTP/1.1 has no way to refuse one, so a small rest is
-   * dropped as it comes and the connection kept. A large one is left in the client's hands while it
-   * reads the answer: resetting at once would take the answer from it. False where the connection
-   * has to close with the answer.
+   * dropped as it comes and the connection kept. Of a large one no more than that is read; the
+   * client has a while to read the answer, which resetting at once would take from it.
    */
-  #dropRest(): boolean {
+  #dropRest(closes: boolean): void {
     const request = this.#request
-    if (request.complete) return true
-    // Whether the client sends the body after all is anyone's guess: RFC 9110 section 10.1.1.
-    if (this.#expectsContinue && !this.#isReading) return false
+    const { socket } = request
     let dropped = 0
-    const timer = setTimeout(() => request.socket.destroy(), LINGER_MS)
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS)
     request.removeAllListeners('data')
     request.on('data', (bytes: Buffer) => {
       dropped += bytes.length
@@ -284,9 +294,22 @@ class Http1Call implements Call, Body {
     })
     request.on('close', () => clearTimeout(timer))
     request.on('end', () => clearTimeout(timer))
+    if (closes) closeBehind(request)
     request.resume()
-    return true
   }
+}
+
+/** Lets Node end a connection only when the request has been read, and say so right after the answer. */
+function closeBehind(request: IncomingMessage): void {
+  const { socket } = request
+  const close = socket.destroySoon.bind(socket)
+  socket.destroySoon = () => {
+    if (request.complete) close()
+    else socket.end()
+  }
+  request.once('end', () => {
+    if (socket.writableEnded) close()
+  })
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

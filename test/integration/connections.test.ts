@@ -140,7 +140,7 @@ test('HTTP/1.1: a connection whose small body was refused unread is used again',
   assert.equal(String(gateway.collector.reached[0]?.bytes().subarray(5)), 'next')
 })
 
-test('HTTP/1.1: who sends a large body all the same gets his answer', async (t) => {
+test('HTTP/1.1: who sends a large body all the same gets his answer, and comes back on another connection', async (t) => {
   const gateway = await startGateway(t)
   const socket = await openTls(gateway, 'http')
   socket.write(
@@ -152,7 +152,15 @@ test('HTTP/1.1: who sends a large body all the same gets his answer', async (t) 
   const [answer] = (await once(socket, 'data')) as [Buffer]
   assert.match(String(answer), /^HTTP\/1\.1 401 /)
   socket.destroy()
-  assert.equal(sumOf(await gateway.metrics(), 'tollgate_received_bytes_total'), 0)
+
+  const client = gateway.connect('HTTP/1.1')
+  const refused = await client.send({ token: WRONG, message: Buffer.alloc(1_000_000) })
+  assertRefusedWith(refused, 401, 16)
+  assert.equal(refused.headers.connection, 'close')
+  const next = await client.send({ message: Buffer.from('next') })
+  assertAccepted(next)
+  assert.equal(next.wasReused, false)
+  assert.equal(sumOf(await gateway.metrics(), 'tollgate_received_bytes_total'), 4)
 })
 
 test('HTTP/1.1: pipelined requests are answered in order', async (t) => {

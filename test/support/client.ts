@@ -299,7 +299,7 @@ function http2Answer(stream: ClientHttp2Stream, way: Way): Promise<Answer> {
             : decodeURIComponent(String(ending['grpc-message'])),
         headers,
         trailers,
-        body: way === 'gRPC' ? unframed(bytes) : bytes,
+        body: headers['content-type'] === 'application/grpc' ? unframed(bytes) : bytes,
         endsOnHeaders,
         wasReused: false,
       })
