@@ -64,19 +64,24 @@ export class ClientConnection extends Connection<ClientStream> {
    */
   request(blocks: readonly Buffer[], reader: AnswerReader): ClientStream {
     if (!this.hasRoom) throw new Error('the connection takes no more streams')
+    const update = this.owesTableUpdate ? this.takeTableUpdate() : EMPTY
+    let length = update.length
+    for (const block of blocks) length += block.length
+    if (length > this.peerFrameBytes) {
+      this.owesTableUpdate ||= update.length > 0
+      throw new Error('the header fields are too long for one frame')
+    }
     const id = this.#nextStream
     this.#nextStream += 2
     const stream = new ClientStream(this, id, reader)
     this.streams.set(id, stream)
-    let length = 0
-    for (const block of blocks) length += block.length
-    if (length > this.peerFrameBytes)
-      throw new Error('the header fields are too long for one frame')
     const { outbox } = this
     let at = outbox.reserve(FRAME_HEADER_BYTES + length)
     const { buffer } = outbox
     putFrameHeader(buffer, at, length, FRAME.HEADERS, FLAG.END_HEADERS, id)
     at += FRAME_HEADER_BYTES
+    buffer.set(update, at)
+    at += update.length
     for (const block of blocks) {
       buffer.set(block, at)
       at += block.length
@@ -204,6 +209,8 @@ export class ClientConnection extends Connection<ClientStream> {
     this.streamError(stream.id, code)
   }
 }
+
+const EMPTY = Buffer.alloc(0)
 
 function isInformational(status: string | readonly string[]): boolean {
   return status[0] === '1' && status.length === 3

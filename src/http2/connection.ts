@@ -21,6 +21,8 @@ import {
 } from './protocol.ts'
 
 const TABLE_BYTES = 4096
+/** RFC 7541 section 6.3: a dynamic table size update to 0. */
+const NO_TABLE = Buffer.from([0x20])
 /** A header block may come in so many frames, and be so long before it is decoded. */
 const MAX_BLOCK_FRAMES = 16
 const MAX_BLOCK_BYTES = 32 * 1024
@@ -76,6 +78,9 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
   hasPeerSettings = false
   hasSettingsAck = false
   isClosed = false
+  /** The next header block we write has to begin with `takeTableUpdate`. */
+  owesTableUpdate = false
+  #encoderTableBytes = TABLE_BYTES
   #receiveWindow: number
   #consumed = 0
   #patience = PATIENCE
@@ -257,6 +262,12 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
     return this.#blocked.size
   }
 
+  /** What a header block begins with where `owesTableUpdate`. */
+  takeTableUpdate(): Buffer {
+    this.owesTableUpdate = false
+    return NO_TABLE
+  }
+
   writeFrame(type: number, flags: number, streamId: number, payload: Uint8Array): void {
     const { outbox } = this
     const at = outbox.reserve(FRAME_HEADER_BYTES)
@@ -417,9 +428,14 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
     this.onSettings()
   }
 
-  /** RFC 9113 section 6.5.2. HEADER_TABLE_SIZE and MAX_HEADER_LIST_SIZE do not concern an encoder that uses no table. */
+  /** RFC 9113 section 6.5.2. MAX_HEADER_LIST_SIZE is advice, which our short lists do not need. */
   #applySetting(id: number, value: number): void {
-    if (id === SETTING.ENABLE_PUSH) {
+    if (id === SETTING.HEADER_TABLE_SIZE) {
+      // RFC 7541 section 4.2 wants a word on a smaller table even of an encoder that uses none.
+      if (value >= this.#encoderTableBytes) return
+      this.#encoderTableBytes = 0
+      this.owesTableUpdate = true
+    } else if (id === SETTING.ENABLE_PUSH) {
       if (value > 1) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'ENABLE_PUSH')
     } else if (id === SETTING.INITIAL_WINDOW_SIZE) {
       if (value > MAX_WINDOW_BYTES)

@@ -273,8 +273,11 @@ export class ServerStream {
     this.#consumed = 0
   }
 
-  #writeBlock(first: Buffer, block: Buffer, ends: boolean): void {
-    const { outbox, peerFrameBytes } = this.#connection
+  #writeBlock(start: Buffer, block: Buffer, ends: boolean): void {
+    const { outbox, peerFrameBytes, owesTableUpdate } = this.#connection
+    const first = owesTableUpdate
+      ? Buffer.concat([this.#connection.takeTableUpdate(), start])
+      : start
     const length = first.length + block.length
     if (length > peerFrameBytes) {
       this.#connection.writeLongBlock(this.id, Buffer.concat([first, block]), ends)
