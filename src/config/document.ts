@@ -8,7 +8,7 @@ const HELP_WIDTH = 92
 /** What a group needs to be understood beyond its rows. */
 const NOTES: Readonly<Partial<Record<(typeof GROUPS)[number], string>>> = {
   Collector:
-    'Several URLs, separated by commas, share the load. A port left out is 4317 for gRPC and 4318 for HTTP. With neither a collector nor tokens configured, Tollgate starts a sandbox that shows what arrives.',
+    'Several URLs, separated by commas, share the load. A port left out is 4317 for gRPC and 4318 for HTTP. With neither a collector nor tokens configured, Tollgate starts a sandbox that shows what arrives; with tokens and no collector it does not start.',
   Tokens:
     'Both may be used together. As `TOLLGATE_TOKENS_FILE` names the token set, `TOLLGATE_TOKENS` is the one option that cannot be read from a file of its own.',
   Budgets:
