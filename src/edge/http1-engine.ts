@@ -16,6 +16,8 @@ import { rpcStatusToJson } from './rpc-status.ts'
 
 /** What is left of the body of an answered request is read and dropped up to this size. */
 const DRAIN_BYTES = 64 * 1024
+/** The same where the client does not say how much is to come: the JavaScript SDKs never do. */
+const DRAIN_CHUNKED_BYTES = 1024 * 1024
 /** Beyond that the client has so long to read the answer before the connection is reset. */
 const LINGER_MS = 5000
 const MAX_HEADER_BYTES = 16 * 1024
@@ -285,12 +287,13 @@ class Http1Call implements Call, Body {
   #dropRest(closes: boolean): void {
     const request = this.#request
     const { socket } = request
+    const limit = contentLength(request.headers) === undefined ? DRAIN_CHUNKED_BYTES : DRAIN_BYTES
     let dropped = 0
     const timer = setTimeout(() => socket.destroy(), LINGER_MS)
     request.removeAllListeners('data')
     request.on('data', (bytes: Buffer) => {
       dropped += bytes.length
-      if (dropped > DRAIN_BYTES) request.pause()
+      if (dropped > limit) request.pause()
     })
     request.on('close', () => clearTimeout(timer))
     request.on('end', () => clearTimeout(timer))

@@ -38,7 +38,9 @@ for (const way of WAYS) {
       waiting.push(gateway.connect(way).send({ message: Buffer.alloc(size) }))
       await gateway.until((page) => sumOf(page, 'tollgate_held') === size, 'one more that waits')
     }
-    assert.equal(sumOf(await gateway.metrics(), 'tollgate_in_flight_bytes'), bytes)
+    // What came ahead of being read is counted: HTTP/2 lets a little through. No room is taken for more.
+    const ahead = sumOf(await gateway.metrics(), 'tollgate_in_flight_bytes') - bytes
+    assert.ok(ahead <= 1 + 2 + 3 + 3 * 5, `${ahead} bytes`)
     assert.equal(gateway.collector.reached.length, 1)
     gateway.collector.resumeReading()
     for (const answer of await Promise.all([first, ...waiting])) assertAccepted(answer)

@@ -1,0 +1,151 @@
+/** The house keeps its shape: imports run one way, files stay small and are named for what they are. */
+import assert from 'node:assert/strict'
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join, posix } from 'node:path'
+import { test } from 'node:test'
+
+const SRC = join(import.meta.dirname, '..', 'src')
+const FILES = globSync('**/*.ts', { cwd: SRC }).toSorted()
+
+/** Which parts a part may import, besides itself. Files that lie in `src` itself are parts too. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  otlp: [],
+  http2: [],
+  // Types alone: see below.
+  pipeline: ['otlp'],
+  config: ['pipeline'],
+  edge: ['pipeline', 'otlp', 'http2'],
+  upstream: ['pipeline', 'otlp', 'http2'],
+  stores: ['pipeline', 'otlp'],
+  secrets: ['pipeline', 'otlp'],
+  tls: ['pipeline'],
+  observe: ['pipeline', 'otlp'],
+  admin: ['pipeline'],
+  commands: [
+    'admin',
+    'config',
+    'gateway',
+    'observe',
+    'otlp',
+    'pipeline',
+    'secrets',
+    'stores',
+    'tls',
+    'upstream',
+  ],
+  'watched-files': ['config', 'observe', 'pipeline', 'secrets', 'stores', 'tls'],
+  gateway: [
+    'admin',
+    'config',
+    'edge',
+    'observe',
+    'pipeline',
+    'secrets',
+    'stores',
+    'tls',
+    'upstream',
+    'watched-files',
+  ],
+  main: ['commands'],
+}
+
+/** What a file may not be called: a file nobody can name has no reason to exist. */
+const NO_NAME =
+  /^(?:utils?|helpers?|common|shared|misc|types|index|.*(?:-utils?|-helpers?|manager|impl))$/
+
+interface Import {
+  readonly from: string
+  readonly to: string
+  readonly isTypeOnly: boolean
+}
+
+test('imports run one way', () => {
+  const wrong = imports()
+    .filter(({ from, to }) => isRelative(to) && !isAllowed(from, resolved(from, to)))
+    .map(({ from, to }) => `${from} imports ${resolved(from, to)}`)
+  assert.deepEqual(wrong, [])
+})
+
+test('every part is known here', () => {
+  const parts = new Set(FILES.map(partOf))
+  assert.deepEqual(
+    [...parts].filter((part) => !Object.hasOwn(MAY_IMPORT, part)),
+    [],
+  )
+})
+
+test('the pipeline is pure: nothing from outside, and of OTLP the types alone', () => {
+  const wrong = imports().filter(({ from, to, isTypeOnly }) => {
+    if (partOf(from) !== 'pipeline') return false
+    if (!isRelative(to)) return true
+    return partOf(resolved(from, to)) === 'otlp' && !isTypeOnly
+  })
+  assert.deepEqual(wrong, [])
+})
+
+test('HTTP/2 knows nothing of what it carries', () => {
+  const wrong = imports().filter(
+    ({ from, to }) => partOf(from) === 'http2' && !isRelative(to) && !to.startsWith('node:'),
+  )
+  assert.deepEqual(wrong, [])
+})
+
+test('imports name a file, so that this test can read them', () => {
+  const wrong = imports().filter(
+    ({ from, to }) => isRelative(to) && !FILES.includes(resolved(from, to)),
+  )
+  assert.deepEqual(wrong, [])
+})
+
+test('no file is named after nothing, and none is longer than 400 lines', () => {
+  assert.deepEqual(
+    FILES.filter((file) => NO_NAME.test(posix.basename(file, '.ts'))),
+    [],
+  )
+  assert.deepEqual(
+    FILES.filter((file) => read(file).split('\n').length > 400),
+    [],
+  )
+})
+
+test('every file says what it is for', () => {
+  const silent = FILES.filter((file) => !read(file).includes('/**'))
+  assert.deepEqual(silent, [])
+})
+
+function isAllowed(from: string, to: string): boolean {
+  const part = partOf(from)
+  const target = partOf(to)
+  return part === target || (MAY_IMPORT[part] ?? []).includes(target)
+}
+
+/** `edge/wire.ts` is of `edge`, `gateway.ts` of `gateway`. */
+function partOf(file: string): string {
+  return file.includes('/') ? (file.split('/')[0] ?? '') : file.replace(/\.ts$/, '')
+}
+
+function imports(): Import[] {
+  return FILES.flatMap((from) =>
+    [...read(from).matchAll(/^(?:import|export)\s+(type\s)?[^'"]*?from '([^']+)'/gm)]
+      .map(([, type, to = '']) => ({ from, to, isTypeOnly: type !== undefined }))
+      .concat(
+        [...read(from).matchAll(/(?:^import|\bimport\()\s*'([^']+)'/gm)].map(([, to = '']) => ({
+          from,
+          to,
+          isTypeOnly: false,
+        })),
+      ),
+  )
+}
+
+function isRelative(to: string): boolean {
+  return to.startsWith('.')
+}
+
+function resolved(from: string, to: string): string {
+  return posix.join(dirname(from), to)
+}
+
+function read(file: string): string {
+  return readFileSync(join(SRC, file), 'utf8')
+}
