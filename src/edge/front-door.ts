@@ -56,7 +56,8 @@ export class FrontDoor {
     const onCall = (call: Call, link: Link) => this.#onCall(call, peerOf(call.headers, link))
     const timing = { onCall, headerTimeoutMs, idleTimeoutMs, onMisuse }
     this.#http1 = new Http1Engine({ ...timing, peekBudget })
-    this.#http2 = new Http2Engine({ ...timing, nowMs: options.exchange.clock.nowMs })
+    const { clock, inFlightBytes } = options.exchange
+    this.#http2 = new Http2Engine({ ...timing, nowMs: clock.nowMs, inFlightBytes })
     this.#listener = new Listener({
       ...options,
       isTrusted,

@@ -10,6 +10,8 @@ const CHECK = '/grpc.health.v1.Health/Check'
 const WATCH = '/grpc.health.v1.Health/Watch'
 /** A service name is short; more than this is no health check. */
 const MAX_REQUEST_BYTES = 256
+/** And so is the time that a probe needs to say it. */
+const TIMEOUT_MS = 5000
 const SERVICES = new Set(['', ...SIGNALS.map((signal) => GRPC_PATHS[signal].split('/')[1] ?? '')])
 
 /** Whether a call is for the health service. */
@@ -30,20 +32,25 @@ export function answerHealth(call: Call, isReady: () => boolean): void {
   }
   const chunks: Uint8Array[] = []
   let bytes = 0
+  const timer = setTimeout(() => end(GRPC.DEADLINE_EXCEEDED), TIMEOUT_MS)
   call.body.start({
     chunk: (piece) => {
       bytes += piece.length
-      if (bytes > MAX_REQUEST_BYTES) end(GRPC.RESOURCE_EXHAUSTED)
-      else chunks.push(piece)
+      if (bytes <= MAX_REQUEST_BYTES) chunks.push(piece)
+      else {
+        clearTimeout(timer)
+        end(GRPC.RESOURCE_EXHAUSTED)
+      }
     },
     end: () => {
+      clearTimeout(timer)
       const service = serviceOf(Buffer.concat(chunks))
       if (service === undefined) end(GRPC.INVALID_ARGUMENT)
       else if (!SERVICES.has(service)) end(GRPC.NOT_FOUND)
       // HealthCheckResponse { status = SERVING (1) or NOT_SERVING (2) } behind its five bytes.
       else end(GRPC.OK, Buffer.from([0, 0, 0, 0, 2, 0x08, isReady() ? 1 : 2]))
     },
-    failed: () => {},
+    failed: () => clearTimeout(timer),
   })
 }
 

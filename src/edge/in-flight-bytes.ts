@@ -19,6 +19,12 @@ export class InFlightBytes {
     return true
   }
 
+  /** Counts bytes that are there already; false where they are too many. */
+  add(bytes: number): boolean {
+    this.#bytes += bytes
+    return this.#bytes <= this.#maxBytes
+  }
+
   release(bytes: number): void {
     this.#bytes -= bytes
   }

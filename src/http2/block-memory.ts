@@ -5,13 +5,16 @@
  */
 import type { HpackDecoder } from './hpack-decoder.ts'
 
-const MAX_BLOCKS = 32
 const MAX_BLOCK_BYTES = 1024
+/** All blocks of a connection, and what they hold, counted as lists are (RFC 9113 section 6.5.2). */
+const MAX_BYTES = 16 * 1024
+const FIELD_OVERHEAD = 32
 
 export class BlockMemory<T extends object> {
   readonly #decoder: HpackDecoder
   readonly #parse: (list: readonly string[]) => T | string
   readonly #blocks = new Map<string, T>()
+  #bytes = 0
   #generation = 0
 
   /** `parse` makes of a list (name, value, name, value …) what is wanted, or says why it cannot. */
@@ -24,7 +27,7 @@ export class BlockMemory<T extends object> {
   read(bytes: Buffer, start: number, end: number): T | string {
     const decoder = this.#decoder
     if (this.#generation !== decoder.generation) {
-      this.#blocks.clear()
+      this.#clear()
       this.#generation = decoder.generation
     }
     const isShort = end - start <= MAX_BLOCK_BYTES
@@ -36,11 +39,24 @@ export class BlockMemory<T extends object> {
     const parsed = this.#parse(fields)
     // A block that changed the table means something else the next time.
     if (isShort && typeof parsed === 'object' && decoder.generation === this.#generation) {
-      if (this.#blocks.size >= MAX_BLOCKS) this.#blocks.clear()
+      const bytes = key.length + sizeOf(fields)
+      if (this.#bytes + bytes > MAX_BYTES) this.#clear()
       this.#blocks.set(key, parsed)
+      this.#bytes += bytes
     }
     return parsed
   }
+
+  #clear(): void {
+    this.#blocks.clear()
+    this.#bytes = 0
+  }
+}
+
+function sizeOf(list: readonly string[]): number {
+  let bytes = 0
+  for (const text of list) bytes += text.length + FIELD_OVERHEAD / 2
+  return bytes
 }
 
 /** The list broke a limit. */

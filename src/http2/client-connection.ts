@@ -131,7 +131,7 @@ export class ClientConnection extends Connection<ClientStream> {
   }
 
   onDataStart(flags: number, streamId: number, lengthBytes: number): void {
-    this.countData(flags, streamId, lengthBytes)
+    this.countData(streamId, lengthBytes)
     const stream = this.streams.get(streamId)
     this.#current = stream
     this.#currentLength = lengthBytes

@@ -30,21 +30,32 @@ const MAX_BLOCK_BYTES = 32 * 1024
 const PATIENCE = 1000
 /** Points that come back in a second. */
 const PATIENCE_PER_SECOND = 100
-/** What a peer lets pile up by not reading; beyond it the connection ends. */
-const MAX_CONTROL_BYTES = 128 * 1024
+/** How long a socket may take for its last bytes, and to close after a mistake. */
+const FAREWELL_MS = 10_000
+const MISUSE_FAREWELL_MS = 1000
 
-/** What frames cost. Requests and answers give points back. */
+/** What frames cost. Requests that were answered, and DATA that was sent, give points back. */
 export const COST = {
   ping: 5,
+  /** An ACK of nothing. */
+  ack: 5,
+  /** And one more for each value. */
   settings: 20,
   priority: 2,
   reset: 10,
+  /** A reset of a stream that had its time: deadlines pass for many streams at once. */
+  lateReset: 1,
   windowUpdate: 1,
   emptyData: 5,
+  /** Less than `TINY_BYTES`, and not the last of its stream. */
+  tinyData: 1,
   continuation: 10,
   unknown: 5,
+  goaway: 20,
   streamError: 20,
   refused: 10,
+  /** A stream the peer could not know we would not take: our SETTINGS or GOAWAY were on their way. */
+  crossed: 1,
 } as const
 
 export interface ConnectionLimits {
@@ -86,6 +97,7 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
   #patience = PATIENCE
   readonly #reader: FrameReader
   #block: { streamId: number; flags: number; pieces: Buffer[]; bytes: number } | undefined
+  #blocks = 0
   /** Streams with something to send that is waiting. */
   readonly #blocked = new Set<Stream>()
 
@@ -166,7 +178,7 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
         case FRAME.RST_STREAM:
           expectLength(length, 4)
           this.#expectStream(streamId, 'RST_STREAM')
-          this.charge(COST.reset)
+          this.charge(this.costOfReset(streamId))
           this.onReset(streamId, bytes.readUInt32BE(start))
           break
         case FRAME.SETTINGS:
@@ -175,13 +187,17 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
         case FRAME.PING:
           expectLength(length, 8)
           if (streamId !== 0) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'PING on a stream')
-          if ((flags & FLAG.ACK) !== 0) break
+          if ((flags & FLAG.ACK) !== 0) {
+            this.charge(COST.ack)
+            break
+          }
           this.charge(COST.ping)
           this.writeFrame(FRAME.PING, FLAG.ACK, 0, Buffer.from(bytes.subarray(start, end)))
           break
         case FRAME.GOAWAY:
           if (length < 8) throw new ConnectionError(CODE.FRAME_SIZE_ERROR, 'a short GOAWAY')
           if (streamId !== 0) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'GOAWAY on a stream')
+          this.charge(COST.goaway)
           this.onGoaway(bytes.readUInt32BE(start) & 0x7fffffff, bytes.readUInt32BE(start + 4))
           break
         case FRAME.PRIORITY:
@@ -204,7 +220,7 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
   }
 
   /** Counts DATA against the connection's window. RFC 9113 section 6.9.1. */
-  protected countData(flags: number, streamId: number, lengthBytes: number): void {
+  protected countData(streamId: number, lengthBytes: number): void {
     if (!this.hasPeerSettings || this.#block !== undefined) {
       throw new ConnectionError(CODE.PROTOCOL_ERROR, 'DATA where none may be')
     }
@@ -213,7 +229,6 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
     if (this.#receiveWindow < 0) {
       throw new ConnectionError(CODE.FLOW_CONTROL_ERROR, 'more DATA than the window')
     }
-    if (lengthBytes === 0 && (flags & FLAG.END_STREAM) === 0) this.charge(COST.emptyData)
   }
 
   /** DATA of the connection was used or dropped: the peer may send as much again. */
@@ -229,9 +244,6 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
   charge(points: number): void {
     this.#patience -= points
     if (this.#patience < 0) throw new ConnectionError(CODE.ENHANCE_YOUR_CALM, 'flood')
-    if (this.outbox.pendingBytes > MAX_CONTROL_BYTES && this.streams.size === 0) {
-      throw new ConnectionError(CODE.ENHANCE_YOUR_CALM, 'flood')
-    }
   }
 
   /** Gives points back for work that was worth it. */
@@ -244,9 +256,17 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
     this.refund(PATIENCE_PER_SECOND)
   }
 
-  /** Whether a header block has begun and not ended. */
-  get isInBlock(): boolean {
-    return this.#block !== undefined
+  /**
+   * The header block, or else the frame other than DATA, that has begun and not ended: a number that
+   * no other has. Undefined where none is under way.
+   */
+  protected get unfinished(): number | undefined {
+    return this.#block !== undefined ? -this.#blocks : this.#reader.partialFrame
+  }
+
+  /** What the reset of this stream by the peer costs. */
+  protected costOfReset(_streamId: number): number {
+    return COST.reset
   }
 
   /** Registers a stream that waits for window or socket. */
@@ -324,11 +344,16 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
   protected streamError(streamId: number, code: number): void {
     this.charge(COST.streamError)
     this.writeReset(streamId, code)
+    this.onStreamError(streamId, code)
+  }
+
+  /** We have reset a stream for the peer's mistake. */
+  protected onStreamError(streamId: number, code: number): void {
     this.onReset(streamId, code)
   }
 
   /** What is written still goes out; then the socket ends. */
-  shut(_code: number): void {
+  shut(code: number): void {
     if (this.isClosed) return
     this.isClosed = true
     this.outbox.flush()
@@ -338,8 +363,15 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
     this.streams.clear()
     const { socket } = this
     socket.end()
-    // A peer that does not close its side must not keep the socket.
-    setTimeout(() => socket.destroy(), 1000).unref()
+    // A peer that does not read, or does not close its side, must not keep the socket.
+    const hasMore = code === CODE.NO_ERROR && socket.writableLength > 0
+    const timer = setTimeout(
+      () => socket.destroy(),
+      hasMore ? FAREWELL_MS : MISUSE_FAREWELL_MS,
+    ).unref()
+    socket.once('close', () => clearTimeout(timer))
+    // What still comes is dropped; unread, it would turn our end into a reset that takes the last words back.
+    socket.resume()
   }
 
   #onHeaders(flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {
@@ -358,6 +390,7 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
     else {
       const piece = Buffer.from(bytes.subarray(from, to))
       this.#block = { streamId, flags, pieces: [piece], bytes: piece.length }
+      this.#blocks += 1
     }
     // After the block, which has to be decoded whatever its stream comes to.
     if (hasPriority) this.#refuseSelfDependency(streamId, bytes, from - 5)
@@ -412,12 +445,13 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
     if (streamId !== 0) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'SETTINGS on a stream')
     if ((flags & FLAG.ACK) !== 0) {
       expectLength(length, 0)
+      if (this.hasSettingsAck) this.charge(COST.ack)
       this.hasSettingsAck = true
       return
     }
     if (length % 6 !== 0)
       throw new ConnectionError(CODE.FRAME_SIZE_ERROR, 'SETTINGS of an odd length')
-    this.charge(COST.settings)
+    this.charge(COST.settings + length / 6)
     this.hasPeerSettings = true
     for (let at = start; at < start + length; at += 6) {
       this.#applySetting(bytes.readUInt16BE(at), bytes.readUInt32BE(at + 2))

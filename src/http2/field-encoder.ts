@@ -36,25 +36,26 @@ export function statusBlock(status: number): Buffer {
   return block
 }
 
-const blocks = new WeakMap<object, Buffer>()
+/** Where the block of a field set is kept: on the object itself, which a WeakMap would make dearer to collect. */
+const BLOCK = Symbol('header block')
 
 /**
  * The block of these fields. Made once for each object: fields must not change afterwards.
  * Throws a TypeError for what is no field (RFC 9113 section 8.2.1).
  */
 export function fieldBlock(fields: OutgoingFields): Buffer {
-  let block = blocks.get(fields)
-  if (block === undefined) {
-    const parts: Buffer[] = []
-    for (const name in fields) {
-      const value = fields[name]
-      if (value === undefined) continue
-      if (typeof value === 'string') parts.push(encodeField(name, value))
-      else for (const each of value) parts.push(encodeField(name, each))
-    }
-    block = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)
-    blocks.set(fields, block)
+  const known = (fields as { [BLOCK]?: Buffer })[BLOCK]
+  if (known !== undefined) return known
+  const parts: Buffer[] = []
+  for (const name in fields) {
+    const value = fields[name]
+    if (value === undefined) continue
+    if (typeof value === 'string') parts.push(encodeField(name, value))
+    else for (const each of value) parts.push(encodeField(name, each))
   }
+  const block = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)
+  // Not enumerable, or a copy of the fields with one more would take the block along.
+  Object.defineProperty(fields, BLOCK, { value: block })
   return block
 }
 

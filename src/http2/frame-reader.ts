@@ -33,15 +33,25 @@ export class FrameReader {
   #paddingLeft = 0
   #isInData = false
   #awaitsPadLength = false
+  #partialFrames = 0
 
   constructor(sink: FrameSink, maxFrameBytes: number) {
     this.#sink = sink
     this.#maxFrameBytes = maxFrameBytes
   }
 
+  /**
+   * Which frame other than DATA has begun and not ended: a number of its own for each that did not
+   * come in one piece; undefined where none is under way.
+   */
+  get partialFrame(): number | undefined {
+    return this.#rest === undefined ? undefined : this.#partialFrames
+  }
+
   /** Takes the next bytes. Throws `ConnectionError` for what is no frame, and what the sink throws. */
   read(chunk: Buffer): void {
     let bytes = chunk
+    const hadRest = this.#rest !== undefined
     if (this.#rest !== undefined) {
       bytes = Buffer.concat([this.#rest, chunk])
       this.#rest = undefined
@@ -73,7 +83,9 @@ export class FrameReader {
       at = end
     }
     // A copy of what is left would keep the whole chunk alive for a few bytes.
-    if (at < size) this.#rest = Buffer.from(bytes.subarray(at))
+    if (at >= size) return
+    this.#rest = Buffer.from(bytes.subarray(at))
+    if (at > 0 || !hadRest) this.#partialFrames += 1
   }
 
   #startData(flags: number, streamId: number, length: number): void {

@@ -119,6 +119,9 @@ export class HpackDecoder {
       const name = this.#names[this.#evicted] as string
       const value = this.#values[this.#evicted] as string
       this.#tableBytes -= name.length + value.length + ENTRY_OVERHEAD
+      // The place stays for a while; what it held must not.
+      this.#names[this.#evicted] = ''
+      this.#values[this.#evicted] = ''
       this.#evicted += 1
     }
     if (this.#evicted < 64 && this.#evicted < this.#names.length) return

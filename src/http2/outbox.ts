@@ -33,6 +33,7 @@ export class Outbox {
   #openSlab: Buffer = slab
   #openEnd = 0
   #bytes = 0
+  #totalBytes = 0
   #isDirty = false
   #isClosed = false
 
@@ -46,6 +47,11 @@ export class Outbox {
   /** Bytes that wait, in the outbox and in the socket. */
   get pendingBytes(): number {
     return this.#bytes + this.#socket.writableLength
+  }
+
+  /** Bytes that the socket has got rid of since the start. */
+  get sentBytes(): number {
+    return this.#totalBytes - this.pendingBytes
   }
 
   /** Whether the socket has had enough for now; DATA should wait. */
@@ -131,6 +137,7 @@ export class Outbox {
 
   #added(length: number): void {
     this.#bytes += length
+    this.#totalBytes += length
     if (this.#isDirty || this.#isClosed) return
     this.#isDirty = true
     if (dirty.length === 0) setImmediate(flushDirty)

@@ -2,9 +2,11 @@
 import type { Duplex } from 'node:stream'
 import { BlockMemory, TOO_LARGE } from './block-memory.ts'
 import { COST, Connection, type ConnectionLimits } from './connection.ts'
+import { Progress } from './progress.ts'
 import {
   CODE,
   ConnectionError,
+  DEFAULT_FRAME_BYTES,
   FLAG,
   FRAME,
   MAX_STREAM_ID,
@@ -15,23 +17,29 @@ import {
 import { isTrailerList, type RequestFields, requestFields } from './request-fields.ts'
 import { ServerStream } from './server-stream.ts'
 
-/** Streams that ended lately, so that what is still on its way to them can be told from a mistake. */
-const REMEMBERED_STREAMS = 128
+/** Streams that both sides ended lately, to tell what comes behind the end from what was never there. */
+const REMEMBERED_STREAMS = 64
+/** Less data than this in a frame costs more to handle than it carries. */
+const TINY_BYTES = 64
 /** Answers waiting for a client that does not read them; beyond, we do not read its requests either. */
-const MAX_UNREAD_BYTES = 256 * 1024
+const MAX_UNREAD_BYTES = 64 * 1024
 /** Points given back for a request that came to an answer. */
 const REFUND = 20
 
 export interface ServerOptions extends ConnectionLimits {
   readonly maxStreams: number
-  /** From the start to the client's first request and its ACK of our settings; for each header block too. */
+  /** From the start to the client's SETTINGS and its ACK of ours; for each frame and header block too. */
   readonly headerTimeoutMs: number
   readonly idleTimeoutMs: number
-  /** How long an answer may wait for the client to take any of it. */
+  /** How long an answer may wait for a client that takes next to nothing of it. */
   readonly sendTimeoutMs: number
   onRequest(stream: ServerStream): void
   onShut(connection: ServerConnection): void
   onMisuse(reason: string): void
+  /** So many bytes of bodies began to wait in the connection, for us or for the client. */
+  readonly onHold?: ((bytes: number) => void) | undefined
+  /** So many of them wait no longer. */
+  readonly onLetGo?: ((bytes: number) => void) | undefined
 }
 
 export class ServerConnection extends Connection<ServerStream> {
@@ -39,17 +47,32 @@ export class ServerConnection extends Connection<ServerStream> {
   /** The preface, as long as it has not arrived whole. */
   #preface: Buffer | undefined = Buffer.alloc(0)
   #lastStream = 0
-  /** Streams that ended lately, and whether the peer knows: our own resets may cross its frames. */
-  readonly #ended = new Map<number, boolean>()
+  readonly #known = new Int32Array(REMEMBERED_STREAMS)
+  #knownCount = 0
+  /**
+   * Streams that we ended and the peer may not know of yet, and what it may still send on each: our
+   * resets cross its frames.
+   */
+  readonly #crossing = new Map<number, number>()
   readonly #blocks: BlockMemory<RequestFields>
   #current: ServerStream | undefined
   #currentLength = 0
   #currentDelivered = 0
+  /** Data in the frame, delivered or not; the rest of its length is padding. */
+  #currentData = 0
   #currentEnds = false
   #isLeaving = false
   #activeMs: number
-  #blockSinceMs: number | undefined
+  #unfinished: number | undefined
+  #unfinishedSinceMs = 0
+  /** Whether the socket takes what is written, and the peer lets us send DATA. */
+  readonly #writing: Progress
+  readonly #sending: Progress
   readonly #startedMs: number
+  /** Bytes of bodies that wait here: read and not asked for, or not sent because windows are shut. */
+  heldBytes = 0
+  /** Bytes of DATA sent since the start. */
+  sentDataBytes = 0
   /** Monotonic time of the last tick; exact enough for time limits. */
   nowMs: number
 
@@ -60,6 +83,8 @@ export class ServerConnection extends Connection<ServerStream> {
     this.nowMs = nowMs
     this.#startedMs = nowMs
     this.#activeMs = nowMs
+    this.#writing = new Progress(nowMs)
+    this.#sending = new Progress(nowMs)
     socket.on('drain', () => socket.resume())
     const { maxStreams, streamWindowBytes, maxListBytes } = options
     this.writeSettings([
@@ -74,28 +99,38 @@ export class ServerConnection extends Connection<ServerStream> {
     this.nowMs = nowMs
     this.replenish()
     const { headerTimeoutMs, idleTimeoutMs, sendTimeoutMs } = this.#options
-    const isSettled = this.hasSettingsAck && this.#lastStream > 0
-    if (!isSettled && nowMs - this.#startedMs > headerTimeoutMs && this.streams.size === 0) {
+    if (!this.hasSettingsAck && nowMs - this.#startedMs > headerTimeoutMs) {
       this.#end('no_hello', CODE.SETTINGS_TIMEOUT)
-      return
-    }
-    if (!this.isInBlock) this.#blockSinceMs = undefined
-    else if (this.#blockSinceMs === undefined) this.#blockSinceMs = nowMs
-    else if (nowMs - this.#blockSinceMs > headerTimeoutMs) {
+    } else if (this.#isUnfinishedFor(headerTimeoutMs)) {
       this.#end('slow_headers', CODE.ENHANCE_YOUR_CALM)
-      return
-    }
-    if (this.streams.size > 0) this.#activeMs = nowMs
-    else if (nowMs - this.#activeMs > idleTimeoutMs) {
+    } else if (this.#hasStalled(sendTimeoutMs)) {
+      this.#end('stalled_reading', CODE.ENHANCE_YOUR_CALM)
+    } else if (this.streams.size > 0) {
+      this.#activeMs = nowMs
+      this.#resetStalled(sendTimeoutMs)
+    } else if (nowMs - this.#activeMs > idleTimeoutMs) {
+      this.#options.onMisuse('idle')
       this.leave()
-      return
     }
-    for (const stream of this.streams.values()) {
-      const sinceMs = stream.stalledSinceMs
-      if (sinceMs === undefined || nowMs - sinceMs <= sendTimeoutMs) continue
-      this.#options.onMisuse('stalled_reading')
-      this.resetStream(stream, CODE.CANCEL)
-    }
+  }
+
+  /** Bytes of bodies wait. The connection may be over when this returns. */
+  hold(bytes: number): void {
+    this.heldBytes += bytes
+    this.#options.onHold?.(bytes)
+  }
+
+  letGo(bytes: number): void {
+    this.heldBytes -= bytes
+    this.#options.onLetGo?.(bytes)
+  }
+
+  /** Ends the connection because memory is short and it holds the most. */
+  evict(): void {
+    if (this.isClosed) return
+    this.#end('memory', CODE.ENHANCE_YOUR_CALM)
+    // Last words behind a heap of unread ones would only keep the heap.
+    if (this.socket.writableLength > DEFAULT_FRAME_BYTES) this.socket.destroy()
   }
 
   /** Announces the end without excluding any stream; `leave` follows a round trip later. RFC 9113 section 6.8. */
@@ -115,7 +150,7 @@ export class ServerConnection extends Connection<ServerStream> {
   resetStream(stream: ServerStream, code: number): void {
     if (this.streams.get(stream.id) !== stream) return
     this.writeReset(stream.id, code)
-    this.#remove(stream, false)
+    this.#remove(stream, stream.hasPeerEnded)
     stream.close(new Error('the stream was reset'))
     this.#leaveIfDone()
   }
@@ -148,7 +183,7 @@ export class ServerConnection extends Connection<ServerStream> {
   protected override receive(chunk: Buffer): void {
     if (this.#preface === undefined) {
       super.receive(chunk)
-      if (this.outbox.pendingBytes > MAX_UNREAD_BYTES) this.socket.pause()
+      if (this.outbox.pendingBytes > MAX_UNREAD_BYTES && !this.isClosed) this.socket.pause()
       return
     }
     const bytes = this.#preface.length === 0 ? chunk : Buffer.concat([this.#preface, chunk])
@@ -181,16 +216,22 @@ export class ServerConnection extends Connection<ServerStream> {
     const request = this.#blocks.read(bytes, start, end)
     if (streamId % 2 === 0) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'an even stream id')
     if (streamId <= this.#lastStream) {
-      const wasToldToPeer = this.#ended.get(streamId)
       // Frames that crossed our reset are no mistake: section 5.1, "closed".
-      if (wasToldToPeer === false) return
+      if (ends && this.#crossing.delete(streamId)) {
+        this.#remember(streamId, undefined)
+        return
+      }
       throw new ConnectionError(
-        wasToldToPeer === true ? CODE.STREAM_CLOSED : CODE.PROTOCOL_ERROR,
+        this.#known.includes(streamId) ? CODE.STREAM_CLOSED : CODE.PROTOCOL_ERROR,
         'HEADERS on a stream that is over',
       )
     }
     this.#lastStream = streamId
-    if (this.#isLeaving) return
+    if (this.#isLeaving) {
+      this.charge(COST.crossed)
+      this.#remember(streamId, this.#options.streamWindowBytes)
+      return
+    }
     if (this.streams.size >= this.#options.maxStreams) {
       this.#refuse(streamId)
       return
@@ -209,9 +250,11 @@ export class ServerConnection extends Connection<ServerStream> {
   }
 
   onDataStart(flags: number, streamId: number, lengthBytes: number): void {
-    this.countData(flags, streamId, lengthBytes)
+    if (this.isClosed) return
+    this.countData(streamId, lengthBytes)
     this.#currentLength = lengthBytes
     this.#currentDelivered = 0
+    this.#currentData = 0
     this.#currentEnds = (flags & FLAG.END_STREAM) !== 0
     const stream = this.streams.get(streamId)
     this.#current = stream
@@ -219,7 +262,15 @@ export class ServerConnection extends Connection<ServerStream> {
       if (this.isIdle(streamId))
         throw new ConnectionError(CODE.PROTOCOL_ERROR, 'DATA on a stream that is not open')
       // Section 5.1: after our reset it is dropped; after the peer's own end it is a mistake.
-      if (this.#ended.get(streamId) !== false) this.#mistake(streamId, CODE.STREAM_CLOSED)
+      const left = this.#crossing.get(streamId)
+      if (left === undefined) this.#mistake(streamId, CODE.STREAM_CLOSED)
+      else if (lengthBytes > left)
+        throw new ConnectionError(CODE.FLOW_CONTROL_ERROR, 'more DATA than the window of a stream')
+      else if (!this.#currentEnds) this.#crossing.set(streamId, left - lengthBytes)
+      else {
+        this.#crossing.delete(streamId)
+        this.#remember(streamId, undefined)
+      }
     } else if (stream.hasPeerEnded) {
       this.#current = undefined
       this.#mistake(streamId, CODE.STREAM_CLOSED)
@@ -231,6 +282,7 @@ export class ServerConnection extends Connection<ServerStream> {
 
   onData(bytes: Buffer): void {
     const stream = this.#current
+    this.#currentData += bytes.length
     if (stream === undefined) return
     this.#currentDelivered += bytes.length
     if (!stream.deliver(bytes)) {
@@ -242,6 +294,9 @@ export class ServerConnection extends Connection<ServerStream> {
   onDataEnd(): void {
     const stream = this.#current
     this.#current = undefined
+    if (this.isClosed) return
+    if (this.#currentData < TINY_BYTES && !this.#currentEnds)
+      this.charge(this.#currentData === 0 ? COST.emptyData : COST.tinyData)
     const rest = this.#currentLength - this.#currentDelivered
     if (stream === undefined) {
       this.consumed(rest)
@@ -253,14 +308,36 @@ export class ServerConnection extends Connection<ServerStream> {
 
   protected override onReset(streamId: number, code: number): void {
     const stream = this.streams.get(streamId)
-    if (stream === undefined) return
+    if (stream === undefined) {
+      // Now it knows.
+      if (this.#crossing.delete(streamId)) this.#remember(streamId, undefined)
+      return
+    }
     this.#remove(stream, true)
     stream.close(new Error(`the client reset the stream with code ${code}`))
     this.#leaveIfDone()
   }
 
+  protected override onStreamError(streamId: number, code: number): void {
+    const stream = this.streams.get(streamId)
+    if (stream !== undefined) {
+      this.#remove(stream, stream.hasPeerEnded)
+      stream.close(new Error(`the stream was reset with code ${code}: the client broke HTTP/2`))
+      this.#leaveIfDone()
+    } else if (streamId === this.#lastStream && !this.#known.includes(streamId)) {
+      // It was malformed and never came to be.
+      this.#remember(streamId, this.#options.streamWindowBytes)
+    }
+  }
+
   protected override onGoaway(): void {
     this.leave()
+  }
+
+  /** One that lives since the last tick or longer is no rapid one; see `COST.lateReset`. */
+  protected override costOfReset(streamId: number): number {
+    const stream = this.streams.get(streamId)
+    return stream !== undefined && stream.openedMs < this.nowMs ? COST.lateReset : COST.reset
   }
 
   protected override isIdle(streamId: number): boolean {
@@ -296,17 +373,18 @@ export class ServerConnection extends Connection<ServerStream> {
   }
 
   #refuse(streamId: number): void {
-    this.charge(COST.refused)
+    this.charge(this.hasSettingsAck ? COST.refused : COST.crossed)
     this.writeReset(streamId, CODE.REFUSED_STREAM)
-    this.#remember(streamId, false)
+    this.#remember(streamId, this.#options.streamWindowBytes)
   }
 
   /** RFC 6585 section 5; the connection itself goes on. */
   #answerTooLarge(streamId: number, ends: boolean): void {
+    // The answer gives points back as any does.
+    this.charge(COST.streamError + REFUND)
     const stream = new ServerStream(this, streamId, Object.create(null), -1, ends)
     this.streams.set(streamId, stream)
     stream.answer(431, NO_FIELDS)
-    this.charge(COST.streamError)
   }
 
   #mistake(streamId: number, code: number): void {
@@ -315,21 +393,58 @@ export class ServerConnection extends Connection<ServerStream> {
 
   #remove(stream: ServerStream, isKnownToPeer: boolean): void {
     this.streams.delete(stream.id)
-    this.#remember(stream.id, isKnownToPeer)
+    this.#remember(stream.id, isKnownToPeer ? undefined : stream.receiveWindow)
     if (this.#current === stream) this.#current = undefined
   }
 
-  #remember(streamId: number, isKnownToPeer: boolean): void {
-    this.#ended.set(streamId, isKnownToPeer)
-    if (this.#ended.size <= REMEMBERED_STREAMS) return
-    for (const oldest of this.#ended.keys()) {
-      this.#ended.delete(oldest)
+  /** A stream is over; `window` is what the peer may still send on it, undefined where it knows. */
+  #remember(streamId: number, window: number | undefined): void {
+    if (window === undefined) {
+      this.#known[this.#knownCount % REMEMBERED_STREAMS] = streamId
+      this.#knownCount += 1
+      return
+    }
+    this.#crossing.set(streamId, window)
+    // A peer learns of an end within a round trip, in which it can open as many streams again.
+    if (this.#crossing.size <= this.#options.maxStreams * 2) return
+    for (const oldest of this.#crossing.keys()) {
+      this.#crossing.delete(oldest)
       return
     }
   }
 
   #leaveIfDone(): void {
     if (this.#isLeaving && this.streams.size === 0) this.shut(CODE.NO_ERROR)
+  }
+
+  /** Whether one and the same frame or header block has been under way for so long. */
+  #isUnfinishedFor(timeoutMs: number): boolean {
+    const { unfinished, nowMs } = this
+    if (unfinished === undefined || unfinished !== this.#unfinished) {
+      this.#unfinished = unfinished
+      this.#unfinishedSinceMs = nowMs
+    }
+    return nowMs - this.#unfinishedSinceMs > timeoutMs
+  }
+
+  /** Whether the client reads nothing, or keeps the window of the whole connection shut on answers. */
+  #hasStalled(timeoutMs: number): boolean {
+    const { outbox, nowMs } = this
+    const isWritten = outbox.pendingBytes === 0
+    const isShut = this.blockedStreams > 0 && this.sendWindow <= 0
+    return (
+      this.#writing.hasStalled(!isWritten, outbox.sentBytes, nowMs, timeoutMs) ||
+      this.#sending.hasStalled(isShut, this.sentDataBytes, nowMs, timeoutMs)
+    )
+  }
+
+  #resetStalled(timeoutMs: number): void {
+    if (this.blockedStreams === 0) return
+    for (const stream of this.streams.values()) {
+      if (!stream.hasStalled(this.nowMs, timeoutMs)) continue
+      this.#options.onMisuse('stalled_reading')
+      this.resetStream(stream, CODE.CANCEL)
+    }
   }
 
   #end(reason: string, code: number): void {
@@ -339,4 +454,4 @@ export class ServerConnection extends Connection<ServerStream> {
   }
 }
 
-const NO_FIELDS = Object.freeze({})
+const NO_FIELDS = {}

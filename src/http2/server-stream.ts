@@ -1,6 +1,7 @@
 /** One request on a server connection, and its answer. It is what the edges call a `Call`. */
 import { putFrameHeader } from './connection.ts'
 import { fieldBlock, type OutgoingFields, statusBlock } from './field-encoder.ts'
+import { Progress } from './progress.ts'
 import { CODE, FLAG, FRAME, FRAME_HEADER_BYTES } from './protocol.ts'
 import type { Fields } from './request-fields.ts'
 import type { ServerConnection } from './server-connection.ts'
@@ -17,14 +18,22 @@ interface Unsent {
   readonly body: Uint8Array
   at: number
   readonly trailers: Buffer | undefined
-  sinceMs: number
+  readonly progress: Progress
 }
+
+/** A piece of a body that would keep so much more than itself in memory is copied out of it. */
+const MAX_KEPT_RATIO = 4
+const MIN_KEPT_BYTES = 4096
+/** DATA sent that makes one window update by the client fair. */
+const BYTES_PER_POINT = 4096
 
 export class ServerStream {
   readonly httpVersion = 2
   readonly id: number
   readonly headers: Fields
   sendWindow: number
+  /** Time of the connection's last tick when the stream was opened. */
+  readonly openedMs: number
   isAnswered = false
   /** The peer has ended its side. */
   hasPeerEnded: boolean
@@ -54,6 +63,7 @@ export class ServerStream {
     this.headers = headers
     this.hasPeerEnded = hasPeerEnded
     this.sendWindow = connection.peerStreamWindow
+    this.openedMs = connection.nowMs
     this.#receiveWindow = connection.limits.streamWindowBytes
     this.#missingBytes = contentLength < 0 ? Number.NaN : contentLength
   }
@@ -89,6 +99,7 @@ export class ServerStream {
     const queue = this.#queue
     while (queue !== undefined && queue.length > 0 && !this.#isPaused) {
       const bytes = queue.shift() as Buffer
+      this.#connection.letGo(bytes.length)
       this.#consume(bytes.length)
       this.#reader?.chunk(bytes)
     }
@@ -135,8 +146,9 @@ export class ServerStream {
           body: body ?? EMPTY,
           at: 0,
           trailers: trailerBlock,
-          sinceMs: connection.nowMs,
+          progress: new Progress(connection.nowMs),
         }
+        connection.hold(bodyBytes)
         connection.block(this)
         this.pump()
       }
@@ -168,20 +180,27 @@ export class ServerStream {
       if (room <= 0 || connection.outbox.isFull) return
       const piece = body.subarray(unsent.at, unsent.at + room)
       unsent.at += piece.length
-      unsent.sinceMs = connection.nowMs
       this.sendWindow -= piece.length
       connection.sendWindow -= piece.length
       this.#writeData(piece, unsent.at === body.length && trailers === undefined)
     }
     if (trailers !== undefined) this.#writeTrailers(trailers)
     this.#unsent = undefined
+    connection.letGo(body.length)
     connection.unblock(this)
     this.#finish()
   }
 
-  /** Since when nothing of a waiting answer could be sent; undefined where none waits. */
-  get stalledSinceMs(): number | undefined {
-    return this.#unsent?.sinceMs
+  /** Whether the client has kept the window of this stream shut on a waiting answer for so long. */
+  hasStalled(nowMs: number, timeoutMs: number): boolean {
+    const unsent = this.#unsent
+    if (unsent === undefined) return false
+    return unsent.progress.hasStalled(this.sendWindow <= 0, unsent.at, nowMs, timeoutMs)
+  }
+
+  /** What the client may still send: the rest may be on its way when the stream ends. */
+  get receiveWindow(): number {
+    return this.#receiveWindow
   }
 
   /** A DATA frame for this stream begins. False where it breaks the stream's window. */
@@ -191,12 +210,16 @@ export class ServerStream {
   }
 
   /** Data has arrived. False where there is more of it than was announced. */
-  deliver(bytes: Buffer): boolean {
-    this.#missingBytes -= bytes.length
+  deliver(piece: Buffer): boolean {
+    this.#missingBytes -= piece.length
     if (this.#missingBytes < 0) return false
+    const keptBytes = piece.buffer.byteLength
+    const isSmallPart = keptBytes > MIN_KEPT_BYTES && keptBytes > piece.length * MAX_KEPT_RATIO
+    const bytes = isSmallPart ? Buffer.from(piece) : piece
     if (this.#isPaused || this.#reader === undefined) {
       this.#queue ??= []
       this.#queue.push(bytes)
+      this.#connection.hold(bytes.length)
     } else {
       this.#consume(bytes.length)
       this.#reader.chunk(bytes)
@@ -223,6 +246,7 @@ export class ServerStream {
     this.#isOver = true
     this.#drop()
     if (this.#unsent !== undefined) {
+      this.#connection.letGo(this.#unsent.body.length)
       this.#unsent = undefined
       this.#connection.unblock(this)
     }
@@ -257,7 +281,10 @@ export class ServerStream {
     const queue = this.#queue
     this.#queue = undefined
     if (queue === undefined) return
-    for (const bytes of queue) this.#connection.consumed(bytes.length)
+    for (const bytes of queue) {
+      this.#connection.letGo(bytes.length)
+      this.#connection.consumed(bytes.length)
+    }
     // `resume` may be in the middle of it.
     queue.length = 0
   }
@@ -292,7 +319,11 @@ export class ServerStream {
   }
 
   #writeData(bytes: Uint8Array, ends: boolean): void {
-    this.#connection.writeFrame(FRAME.DATA, ends ? FLAG.END_STREAM : 0, this.id, bytes)
+    const connection = this.#connection
+    connection.sentDataBytes += bytes.length
+    if (bytes.length >= BYTES_PER_POINT)
+      connection.refund(Math.floor(bytes.length / BYTES_PER_POINT))
+    connection.writeFrame(FRAME.DATA, ends ? FLAG.END_STREAM : 0, this.id, bytes)
   }
 
   #writeTrailers(block: Buffer): void {
