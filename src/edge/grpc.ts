@@ -4,7 +4,7 @@ import type { Arrival, Peer } from '../pipeline/arrival.ts'
 import type { Refusal } from '../pipeline/outcome.ts'
 import type { CollectorAnswer, GrpcAnswer } from '../pipeline/parcel.ts'
 import { grpcFromHttp } from './answers.ts'
-import type { Call, Headers, OutgoingFields } from './call.ts'
+import type { Call, OutgoingFields } from './call.ts'
 import type { Dialect, Shape } from './exchange.ts'
 import { parseGrpcTimeout } from './grpc-timeout.ts'
 import { ENCODINGS, first, mediaType, parseEncoding } from './headers.ts'
@@ -26,8 +26,8 @@ interface Reading {
   readonly shape: Shape
 }
 
-/** Connections give equal header sections as one object: each is read once. */
-const readings = new WeakMap<Headers, Reading>()
+/** Where a reading is kept: connections give equal header sections as one object, which is read once. */
+const READING = Symbol('reading')
 
 /** Reads a gRPC call's headers. What is wrong with them becomes the arrival's flaw. */
 export function readGrpc(
@@ -35,11 +35,9 @@ export function readGrpc(
   peer: Peer,
   nowMs: number,
 ): { arrival: Arrival; shape: Shape } {
-  let reading = readings.get(call.headers)
-  if (reading === undefined) {
-    reading = readHeaders(call)
-    readings.set(call.headers, reading)
-  }
+  const kept = call.headers as { [READING]?: Reading }
+  kept[READING] ??= readHeaders(call)
+  const reading = kept[READING]
   const { fixed, timeoutMs, shape } = reading
   const deadlineMs = timeoutMs === undefined ? Number.POSITIVE_INFINITY : nowMs + timeoutMs
   const { protocol, signal, authorization, userAgent, flaw } = fixed
@@ -121,8 +119,8 @@ export const grpcDialect: Dialect = {
 }
 
 /** What most answers begin and end with: the same objects each time, so that they are encoded once. */
-const START: OutgoingFields = Object.freeze({ 'content-type': CONTENT_TYPE })
-const END_OK: OutgoingFields = Object.freeze({ 'grpc-status': '0' })
+const START: OutgoingFields = { 'content-type': CONTENT_TYPE }
+const END_OK: OutgoingFields = { 'grpc-status': '0' }
 const EMPTY_MESSAGE = Buffer.alloc(5)
 const MAX_REFUSALS = 1000
 

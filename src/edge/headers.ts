@@ -8,6 +8,9 @@ export function first(headers: Headers, name: string): string | undefined {
   return typeof value === 'string' || value === undefined ? value : value[0]
 }
 
+/** Sets of fields remembered, so that the same set is the same object and is encoded once. */
+const MAX_KNOWN = 1000
+
 /** Fields that every collector may want: who sent it and which trace it belongs to. */
 const ALWAYS = ['user-agent', 'traceparent', 'tracestate', 'baggage']
 
@@ -20,17 +23,23 @@ export function createHeaderFilter(
   extra: readonly string[],
 ): (headers: Headers, peer: Peer) => Record<string, string> {
   const names = [...new Set([...ALWAYS, ...extra])]
-  // Connections give equal header sections as one object, and a peer hardly ever changes on one.
-  const known = new WeakMap<Headers, { address: string; kept: Record<string, string> }>()
+  const known = new Map<string, Record<string, string>>()
   return (headers, peer) => {
-    const before = known.get(headers)
-    if (before?.address === peer.address) return before.kept
+    let key = peer.address
     const kept: Record<string, string> = { 'x-forwarded-for': peer.address }
     for (const name of names) {
       const value = headers[name]
-      if (value !== undefined) kept[name] = typeof value === 'string' ? value : value.join(', ')
+      if (value === undefined) continue
+      const text = typeof value === 'string' ? value : value.join(', ')
+      kept[name] = text
+      key += `\n${name}:${text}`
     }
-    known.set(headers, { address: peer.address, kept })
+    // A trace's own fields never come again.
+    if (kept.traceparent !== undefined) return kept
+    const same = known.get(key)
+    if (same !== undefined) return same
+    if (known.size >= MAX_KNOWN) known.clear()
+    known.set(key, kept)
     return kept
   }
 }

@@ -132,16 +132,13 @@ function readMessage(
 
 type Metadata = Readonly<Record<string, string | string[]>>
 
-/** Connections give equal sections as one object: each is looked through once. */
-const known = new WeakMap<Fields, Metadata>()
+/** Where it is kept: connections give equal sections as one object, which is looked through once. */
+const METADATA = Symbol('metadata')
 
 function metadata(fields: Fields): Metadata {
-  let kept = known.get(fields)
-  if (kept === undefined) {
-    kept = metadataOf(fields)
-    known.set(fields, kept)
-  }
-  return kept
+  const kept = fields as { [METADATA]?: Metadata }
+  kept[METADATA] ??= metadataOf(fields)
+  return kept[METADATA]
 }
 
 function metadataOf(fields: Fields): Metadata {
