@@ -15,6 +15,7 @@ import {
   FLAG,
   FRAME,
   FRAME_HEADER_BYTES,
+  MAX_STREAM_ID,
   MAX_WINDOW_BYTES,
   SETTING,
   StreamError,
@@ -91,6 +92,8 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
   isClosed = false
   /** The next header block we write has to begin with `takeTableUpdate`. */
   owesTableUpdate = false
+  /** The lowest last stream of our GOAWAYs. */
+  #goawayStream = MAX_STREAM_ID
   #encoderTableBytes = TABLE_BYTES
   #receiveWindow: number
   #consumed = 0
@@ -310,8 +313,10 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
   }
 
   writeGoaway(lastStreamId: number, code: number, words = ''): void {
+    // RFC 9113 section 6.8: a later GOAWAY must not take back what an earlier one said.
+    this.#goawayStream = Math.min(this.#goawayStream, lastStreamId)
     const payload = Buffer.alloc(8 + words.length)
-    payload.writeUInt32BE(lastStreamId, 0)
+    payload.writeUInt32BE(this.#goawayStream, 0)
     payload.writeUInt32BE(code, 4)
     payload.write(words, 8, 'latin1')
     this.writeFrame(FRAME.GOAWAY, 0, 0, payload)
@@ -392,8 +397,10 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
       this.#block = { streamId, flags, pieces: [piece], bytes: piece.length }
       this.#blocks += 1
     }
-    // After the block, which has to be decoded whatever its stream comes to.
-    if (hasPriority) this.#refuseSelfDependency(streamId, bytes, from - 5)
+    // After the block, which has to be decoded whatever its stream comes to. Where it is not whole yet
+    // the stream is not open, and cannot be reset.
+    if (hasPriority && this.#block === undefined)
+      this.#refuseSelfDependency(streamId, bytes, from - 5)
   }
 
   #onContinuation(flags: number, bytes: Buffer, start: number, end: number): void {

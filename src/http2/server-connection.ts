@@ -284,11 +284,13 @@ export class ServerConnection extends Connection<ServerStream> {
     const stream = this.#current
     this.#currentData += bytes.length
     if (stream === undefined) return
-    this.#currentDelivered += bytes.length
     if (!stream.deliver(bytes)) {
       this.#current = undefined
       this.#mistake(stream.id, CODE.PROTOCOL_ERROR)
-    } else if (this.streams.get(stream.id) !== stream) this.#current = undefined
+      return
+    }
+    this.#currentDelivered += bytes.length
+    if (this.streams.get(stream.id) !== stream) this.#current = undefined
   }
 
   onDataEnd(): void {
@@ -328,6 +330,13 @@ export class ServerConnection extends Connection<ServerStream> {
       // It was malformed and never came to be.
       this.#remember(streamId, this.#options.streamWindowBytes)
     }
+  }
+
+  /** What the peer sent before it knew is no further mistake: section 5.1, "closed". */
+  protected override streamError(streamId: number, code: number): void {
+    const window = this.streams.get(streamId)?.receiveWindow ?? this.#options.streamWindowBytes
+    super.streamError(streamId, code)
+    if (!this.isIdle(streamId)) this.#remember(streamId, Math.max(0, window))
   }
 
   protected override onGoaway(): void {
