@@ -11,6 +11,8 @@ export function first(headers: Headers, name: string): string | undefined {
 /** Sets of fields remembered, so that the same set is the same object and is encoded once. */
 const MAX_KNOWN = 1000
 
+const KEPT = Symbol('forwarded fields')
+
 /** Fields that every collector may want: who sent it and which trace it belongs to. */
 const ALWAYS = ['user-agent', 'traceparent', 'tracestate', 'baggage']
 
@@ -24,7 +26,7 @@ export function createHeaderFilter(
 ): (headers: Headers, peer: Peer) => Record<string, string> {
   const names = [...new Set([...ALWAYS, ...extra])]
   const known = new Map<string, Record<string, string>>()
-  return (headers, peer) => {
+  const keep = (headers: Headers, peer: Peer): Record<string, string> => {
     let key = peer.address
     const kept: Record<string, string> = { 'x-forwarded-for': peer.address }
     for (const name of names) {
@@ -41,6 +43,14 @@ export function createHeaderFilter(
     if (known.size >= MAX_KNOWN) known.clear()
     known.set(key, kept)
     return kept
+  }
+  return (headers, peer) => {
+    // Connections give equal header sections as one object.
+    const slot = headers as { [KEPT]?: { address: string; fields: Record<string, string> } }
+    if (slot[KEPT]?.address !== peer.address) {
+      slot[KEPT] = { address: peer.address, fields: keep(headers, peer) }
+    }
+    return slot[KEPT].fields
   }
 }
 
