@@ -132,12 +132,13 @@ export async function openGateway(
     },
     pipeline: { hold, journal, clock: CLOCK, faultOf },
     peekBudget: config.peerRequests && ((key: string) => budgets.peek(key, CLOCK.nowMs())),
-    isShut: (peer) => bans.isShut(peer, CLOCK.nowMs()),
-    mayProbe,
+    isShut: (peer) => orNo(() => bans.isShut(peer, CLOCK.nowMs())),
+    mayProbe: (peer) => orNo(() => mayProbe(peer)),
     isReady: () => ready().isReady,
     onOpen: (port) => metrics.connections.opened(port),
     onClose: (port) => metrics.connections.closed(port),
     onRefused: (reason) => metrics.connections.refused(reason),
+    onHandshakeFailed: (code, address) => notices.handshakeFailed(code, address),
   })
 
   try {
@@ -273,6 +274,16 @@ export async function openGateway(
       isLastCertificateReloadGood: () => certificate?.state.isGood,
       isCollectorUp: () => collector.isAvailable(),
       lostLines: () => ({ log: log.lostLines, audit: audit?.lostLines ?? 0 }),
+    }
+  }
+
+  /** A bug of ours where there is no request to be answered must not end the process. */
+  function orNo(ask: () => boolean): boolean {
+    try {
+      return ask()
+    } catch (err) {
+      log.error('internal', 'A connection or a health check could not be judged', { err })
+      return false
     }
   }
 

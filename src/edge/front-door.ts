@@ -24,6 +24,7 @@ export interface FrontDoorOptions {
   readonly trustedProxies: readonly string[]
   readonly maxConnections: number
   readonly maxConnectionsPerPeer: number
+  readonly maxStreams: number
   readonly handshakeTimeoutMs: number
   readonly headerTimeoutMs: number
   readonly idleTimeoutMs: number
@@ -38,6 +39,8 @@ export interface FrontDoorOptions {
   onClose(port: Port): void
   /** A connection was refused or ended for misuse, in a word. */
   onRefused(reason: string): void
+  /** A TLS handshake failed: OpenSSL's code for it and who it was, for the log. */
+  onHandshakeFailed(code: string, address: string): void
 }
 
 export class FrontDoor {
@@ -50,14 +53,15 @@ export class FrontDoor {
 
   constructor(options: FrontDoorOptions) {
     this.#options = options
-    const { headerTimeoutMs, idleTimeoutMs, peekBudget, onRefused: onMisuse } = options
+    const { headerTimeoutMs, idleTimeoutMs, maxStreams, peekBudget } = options
+    const { onRefused: onMisuse } = options
     const isTrusted = createTrustedProxies(options.trustedProxies)
     const peerOf = createPeerOf(options.clientAddress, isTrusted)
     const onCall = (call: Call, link: Link) => this.#onCall(call, peerOf(call.headers, link))
     const timing = { onCall, headerTimeoutMs, idleTimeoutMs, onMisuse }
     this.#http1 = new Http1Engine({ ...timing, peekBudget })
     const { clock, inFlightBytes } = options.exchange
-    this.#http2 = new Http2Engine({ ...timing, nowMs: clock.nowMs, inFlightBytes })
+    this.#http2 = new Http2Engine({ ...timing, maxStreams, nowMs: clock.nowMs, inFlightBytes })
     this.#listener = new Listener({
       ...options,
       isTrusted,

@@ -49,6 +49,8 @@ export interface ListenerOptions {
   onOpen(port: Port): void
   onClose(port: Port): void
   onRefused(reason: ConnectionRefusal): void
+  /** A TLS handshake failed: OpenSSL's code for it and who it was, for the log. */
+  onHandshakeFailed(code: string, address: string): void
 }
 
 /** An address to listen on. Port 0 takes a free one. */
@@ -72,9 +74,10 @@ export class Listener {
     this.#tls = createTlsServer({ ...options.tls, handshakeTimeout: options.handshakeTimeoutMs })
     this.#tls.on('secureConnection', (socket) => this.#onSecure(socket))
     this.#tls.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
-      options.onRefused(
-        error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT' ? 'handshake_timeout' : 'handshake',
-      )
+      const { code = 'unknown' } = error
+      options.onRefused(code === 'ERR_TLS_HANDSHAKE_TIMEOUT' ? 'handshake_timeout' : 'handshake')
+      const link = this.#links.get(rawSocketOf(socket))
+      if (link !== undefined) options.onHandshakeFailed(code, link.peer.address)
       socket.destroy()
     })
   }

@@ -24,6 +24,7 @@ export const LOG_EVENTS = [
   'collector_refused',
   'fault',
   'internal',
+  'handshake_failed',
   'request',
   'audit_failed',
   'audit_recovered',

@@ -3,6 +3,7 @@ import type { Clock } from '../pipeline/ports.ts'
 import type { Audit } from './audit.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
+import { Sampler } from './sampler.ts'
 
 export interface NoticesOptions {
   readonly log: Log
@@ -40,6 +41,7 @@ export type BanFileEvent =
 
 export class Notices {
   readonly #options: NoticesOptions
+  readonly #handshakes = new Sampler(60_000)
 
   constructor(options: NoticesOptions) {
     this.#options = options
@@ -163,6 +165,20 @@ export class Notices {
     })
   }
 
+  /**
+   * A client and we could not agree on TLS. Said once a minute for each kind that a person can do
+   * something about; scanners make the rest.
+   */
+  handshakeFailed(code: string, address: string): void {
+    const words = HANDSHAKE_WORDS[code]
+    if (words === undefined) return
+    const suppressed = this.#handshakes.take(code, this.#options.clock.wallMs())
+    if (suppressed === undefined) return
+    const more = suppressed === 0 ? '' : ` (${suppressed} more like it before)`
+    const message = `No TLS with ${address}: ${words}${more}`
+    this.#options.log.info('handshake_failed', message, { peer: address, code, suppressed })
+  }
+
   /** The gateway begins to stop. */
   draining(signal: string, drainMs: number, inFlight: number): void {
     this.#options.log.info(
@@ -195,6 +211,25 @@ export class Notices {
       { path, lost },
     )
   }
+}
+
+/** What a newcomer's first mistakes look like from here. */
+const HANDSHAKE_WORDS: Readonly<Record<string, string>> = {
+  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA:
+    'the client does not trust our certificate; give it the CA (OTEL_EXPORTER_OTLP_CERTIFICATE)',
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
+    'the client does not trust our certificate; give it the CA (OTEL_EXPORTER_OTLP_CERTIFICATE)',
+  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE:
+    'the client does not accept our certificate; is it for the name that the client uses?',
+  ERR_SSL_HTTP_REQUEST: 'the client speaks plain HTTP; its endpoint should begin with https://',
+  ERR_SSL_PACKET_LENGTH_TOO_LONG:
+    'the client does not speak TLS; its endpoint should begin with https://',
+  ERR_SSL_WRONG_VERSION_NUMBER:
+    'the client does not speak TLS; its endpoint should begin with https://',
+  ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+    'the client showed no certificate, and TOLLGATE_TLS_CLIENT_AUTH is required',
+  ERR_SSL_UNSUPPORTED_PROTOCOL: 'the client is too old for TLS 1.2',
+  ERR_SSL_NO_SHARED_CIPHER: 'the client has no cipher suite that is still safe',
 }
 
 const UNITS = [

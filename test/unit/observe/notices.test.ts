@@ -114,3 +114,18 @@ for (const [ms, words] of [
   test(`${ms} ms in words: ${words}`, () => {
     assert.equal(inWords(ms), words)
   })
+
+test('a failed handshake is told in words once a minute for each kind, a scanner not at all', () => {
+  const { notices, lines } = house()
+  notices.handshakeFailed('ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', '203.0.113.9')
+  notices.handshakeFailed('ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', '203.0.113.9')
+  notices.handshakeFailed('ERR_SSL_HTTP_REQUEST', '203.0.113.9')
+  notices.handshakeFailed('ECONNRESET', '203.0.113.9')
+  assert.deepEqual(
+    lines.map(({ event, msg }) => [event, String(msg).slice(0, 60)]),
+    [
+      ['handshake_failed', 'No TLS with 203.0.113.9: the client does not trust our certi'],
+      ['handshake_failed', 'No TLS with 203.0.113.9: the client speaks plain HTTP; its e'],
+    ],
+  )
+})
