@@ -258,6 +258,13 @@ export const OPTIONS = {
     default: '256',
     about: 'Connections at the same time from one address.',
   }),
+  maxStreams: option({
+    env: 'TOLLGATE_MAX_STREAMS',
+    group: 'Bounds',
+    kind: count({ min: 1, max: 100_000 }),
+    default: '250',
+    about: 'Requests at the same time on one HTTP/2 connection.',
+  }),
   maxInFlightBytes: option({
     env: 'TOLLGATE_MAX_IN_FLIGHT_BYTES',
     group: 'Bounds',

@@ -4,8 +4,6 @@ import { ServerConnection } from '../http2/server-connection.ts'
 import type { InFlightBytes } from './in-flight-bytes.ts'
 import type { Link, OnCall } from './link.ts'
 
-/** Streams a client may have open at once on a connection. */
-const MAX_STREAMS = 250
 /** Header fields of one request, counted as RFC 9113 section 6.5.2 does: name + value + 32 each. */
 const MAX_LIST_BYTES = 16 * 1024
 const MAX_FIELDS = 64
@@ -22,6 +20,8 @@ const GOAWAY_PAUSE_MS = 250
 
 export interface Http2EngineOptions {
   readonly onCall: OnCall
+  /** Streams a client may have open at once on a connection. */
+  readonly maxStreams: number
   /** From the start to the client's SETTINGS and its ACK of ours; for each frame and header block too. */
   readonly headerTimeoutMs: number
   /** Without a request for so long, a connection is closed. */
@@ -52,11 +52,12 @@ export class Http2Engine {
 
   /** Serves one connection whose next bytes are the client's preface. */
   take(socket: Socket, link: Link): void {
-    const { onCall, onMisuse, headerTimeoutMs, idleTimeoutMs, inFlightBytes } = this.#options
+    const { onCall, onMisuse, inFlightBytes } = this.#options
+    const { maxStreams, headerTimeoutMs, idleTimeoutMs } = this.#options
     const connection = new ServerConnection(
       socket,
       {
-        maxStreams: MAX_STREAMS,
+        maxStreams,
         maxListBytes: MAX_LIST_BYTES,
         maxFields: MAX_FIELDS,
         windowBytes: WINDOW_BYTES,
