@@ -44,8 +44,8 @@ export const COST = {
   settings: 20,
   priority: 2,
   reset: 10,
-  /** A reset of a stream that had its time: deadlines pass for many streams at once. */
-  lateReset: 1,
+  /** A reset of a stream that had its time: deadlines pass for many at once, and it is no rapid one. */
+  lateReset: 0,
   windowUpdate: 1,
   emptyData: 5,
   /** Less than `TINY_BYTES`, and not the last of its stream. */
