@@ -34,7 +34,12 @@ const FILE_REASONS: Readonly<Record<string, string>> = {
 export function mistakeOf(error: unknown): Mistake | undefined {
   if (!(error instanceof Error)) return undefined
   const exitCode = Object.hasOwn(EXIT_CODES, error.name) ? EXIT_CODES[error.name] : undefined
-  if (exitCode !== undefined) return { lines: error.message.split('\n'), exitCode }
+  if (exitCode !== undefined) {
+    const lines = error.message.split('\n')
+    // A gateway is running there already, or else the directory cannot be written.
+    const isUnwritable = error.name === 'ControlError' && error.cause !== undefined
+    return { lines, exitCode: isUnwritable ? EXIT_CANNOT_CREATE : exitCode }
+  }
   const { code = '', syscall = '', path } = error as NodeJS.ErrnoException
   if (syscall === 'listen' || syscall === 'bind') return listenMistake(error)
   const reason = Object.hasOwn(FILE_REASONS, code) ? FILE_REASONS[code] : undefined
