@@ -10,7 +10,7 @@ import { startGateway } from '../support/gateway.ts'
 import { freePorts } from '../support/otelcol.ts'
 import { spawnGateway, TOKEN } from '../support/spawn-gateway.ts'
 
-test('connection refused from the start: calls wait, are asked back, and pass when it comes', async () => {
+test('connection refused from the start: calls wait, are asked back, and pass when it comes', async (t) => {
   const [grpcPort = 0, httpPort = 0] = await freePorts(2)
   await using gateway = await spawnGateway({
     collector: { grpc: `127.0.0.1:${grpcPort}`, http: `127.0.0.1:${httpPort}` },
@@ -21,6 +21,9 @@ test('connection refused from the start: calls wait, are asked back, and pass wh
     const address = way === 'gRPC' ? gateway.grpc : gateway.http
     return new Client({ way, address, caPem, token: TOKEN })
   })
+  t.after(() => {
+    for (const client of clients) client.close()
+  })
   for (const client of clients) assertComeBack(await client.send())
   const down = await eventually(
     () => gateway.log().find(({ event }) => event === 'collector_down'),
@@ -30,6 +33,7 @@ test('connection refused from the start: calls wait, are asked back, and pass wh
   assert.equal((await fetch(`http://${gateway.admin}/readyz`)).status, 503)
 
   const collector = await startCollector({ grpcPort, httpPort })
+  t.after(() => collector.die())
   await eventually(
     async () => (await fetch(`http://${gateway.admin}/readyz`)).status === 200,
     'it to be ready',
@@ -37,9 +41,6 @@ test('connection refused from the start: calls wait, are asked back, and pass wh
   for (const client of clients) assertAccepted(await client.send())
   assert.deepEqual(await gateway.outcomes(), { collector_unavailable: 3, accepted: 3 })
   await gateway.assertInvariant()
-  for (const client of clients) client.close()
-  await gateway.stop()
-  await collector.die()
 })
 
 for (const way of WAYS) {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Child, runToEnd } from './child.ts'
+import { Child, type Exit, runToEnd } from './child.ts'
 import type { Page } from './exposition.ts'
 import { assertBalanced, outcomesOf, readMetrics } from './metrics.ts'
 import { ROOT, tool } from './tools.ts'
@@ -50,6 +50,8 @@ export interface Gateway {
   output(): string
   /** SIGTERM; asserts that it ends with exit code 0. */
   stop(): Promise<void>
+  /** Resolves when it has ended by itself, or by a signal of the test. */
+  exit(): Promise<Exit>
   /** Starts it again on the same ports. */
   start(): Promise<void>
   /** Stops it if it runs, and removes its folder. */
@@ -72,6 +74,7 @@ export async function spawnGateway({
   const files = await makeCertificates(folder)
   let at: Listening = { grpc: '127.0.0.1:0', http: '127.0.0.1:0', admin: '127.0.0.1:0' }
   let child: Child | undefined
+  let ended: Child | undefined
 
   const start = async () => {
     const started = new Child(
@@ -153,9 +156,15 @@ export async function spawnGateway({
       })
     },
     renewCertificate: files.renew,
-    output: () => child?.output ?? '',
+    output: () => (child ?? ended)?.output ?? '',
     stop,
     start,
+    exit: async () => {
+      const exit = await running(child).exit
+      ended = child
+      child = undefined
+      return exit
+    },
     async [Symbol.asyncDispose]() {
       try {
         await stop()
