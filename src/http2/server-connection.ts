@@ -183,7 +183,7 @@ export class ServerConnection extends Connection<ServerStream> {
   protected override receive(chunk: Buffer): void {
     if (this.#preface === undefined) {
       super.receive(chunk)
-      if (this.outbox.pendingBytes > MAX_UNREAD_BYTES && !this.isClosed) this.socket.pause()
+      if (this.outbox.pendingBytes > MAX_UNREAD_BYTES && !this.isClosed) this.#pauseReading()
       return
     }
     const bytes = this.#preface.length === 0 ? chunk : Buffer.concat([this.#preface, chunk])
@@ -424,6 +424,13 @@ export class ServerConnection extends Connection<ServerStream> {
 
   #leaveIfDone(): void {
     if (this.#isLeaving && this.streams.size === 0) this.shut(CODE.NO_ERROR)
+  }
+
+  #pauseReading(): void {
+    const { outbox, socket } = this
+    // Only what the socket has been given makes it say when there is room again.
+    outbox.flush()
+    if (socket.writableNeedDrain) socket.pause()
   }
 
   /** Whether one and the same frame or header block has been under way for so long. */

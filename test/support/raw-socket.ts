@@ -22,9 +22,10 @@ export async function openTls(
   { addresses, caPem }: Pick<TestGateway, 'addresses' | 'caPem'>,
   port: 'grpc' | 'http',
   protocol = port === 'grpc' ? 'h2' : 'http/1.1',
+  localAddress?: string,
 ): Promise<TLSSocket> {
   const socket = connectTls({
-    socket: await openTcp(addresses[port]),
+    socket: await openTcp(addresses[port], localAddress),
     ca: caPem,
     servername: 'localhost',
     ALPNProtocols: [protocol],
