@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import type { HttpAnswer, MessageBody } from '../pipeline/parcel.ts'
-import { clientGone, collectorTimeout, faultFrom } from './fault.ts'
+import { clientGone, collectorTimeout, collectorUnavailable, faultFrom } from './fault.ts'
 import type { HttpTarget } from './http-target.ts'
 
 export interface HttpCallOptions {
@@ -87,6 +87,10 @@ export class HttpCall implements Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     this.#target?.answered()
+    if (this.#status < 300 && isWebPage(this.#headers['content-type'])) {
+      this.#fail(collectorUnavailable(false, 'the collector answered with a web page'))
+      return
+    }
     this.#succeed({
       status: this.#status,
       headers: this.#headers,
@@ -148,4 +152,9 @@ export class HttpCall implements Dispatcher.DispatchHandler {
     this.#isSettled = true
     this.#reject(error)
   }
+}
+
+/** A login page or a proxy's greeting says 200 as well; no collector has taken anything then. */
+function isWebPage(contentType: string | undefined): boolean {
+  return contentType !== undefined && /^(?:text\/html|application\/xhtml\+xml)\b/i.test(contentType)
 }
