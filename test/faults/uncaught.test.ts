@@ -24,13 +24,7 @@ for (const way of WAYS) {
       const gateway = await startGateway(t, { allowsInternal: true })
       const client = gateway.connect(way)
       assertAccepted(await client.send())
-      const thrower = t.mock.method(
-        prototype,
-        method as never,
-        (() => {
-          throw new Error('a bug, made by a test')
-        }) as never,
-      )
+      const thrower = breakMethod(t, prototype, method)
       assertComeBack(await client.send())
       thrower.mock.restore()
       assertAccepted(await client.send())
@@ -50,13 +44,7 @@ for (const [place, [prototype, method]] of Object.entries({
 } as const)) {
   test(`${place} throws, and the gateway lives`, async (t) => {
     const gateway = await startGateway(t, { allowsInternal: true })
-    const thrower = t.mock.method(
-      prototype,
-      method as never,
-      (() => {
-        throw new Error('a bug, made by a test')
-      }) as never,
-    )
+    const thrower = breakMethod(t, prototype, method)
     for (const way of WAYS)
       await gateway
         .connect(way)

@@ -33,7 +33,8 @@ export async function mountSmallDisk(t: TestContext): Promise<SmallDisk | undefi
     return undefined
   }
   t.after(async () => {
-    await run('umount', [folder])
+    // A test that fails may leave files open on it.
+    await run('umount', ['--lazy', folder])
     await rm(folder, { recursive: true })
   })
   const filling = join(folder, 'filling')
