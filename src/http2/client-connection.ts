@@ -14,7 +14,7 @@ import {
   SETTING,
   StreamError,
 } from './protocol.ts'
-import { answerFields, type Fields } from './request-fields.ts'
+import { type AnswerFields, answerFields } from './request-fields.ts'
 
 export interface ClientOptions extends ConnectionLimits {
   /** The server's SETTINGS have arrived, the first time or again. */
@@ -23,12 +23,14 @@ export interface ClientOptions extends ConnectionLimits {
   onLeaving(): void
   /** The connection is over. `words` say why where it was not the server's or our own end. */
   onEnd(words: string | undefined): void
+  /** Id of the first stream, odd; 1 if not given. */
+  readonly firstStream?: number
 }
 
 export class ClientConnection extends Connection<ClientStream> {
   readonly #options: ClientOptions
-  readonly #blocks: BlockMemory<Fields>
-  #nextStream = 1
+  readonly #blocks: BlockMemory<AnswerFields>
+  #nextStream: number
   #lastSeenStream = Number.POSITIVE_INFINITY
   #isLeaving = false
   #misuse: string | undefined
@@ -40,6 +42,7 @@ export class ClientConnection extends Connection<ClientStream> {
   constructor(socket: Duplex, options: ClientOptions) {
     super(socket, options)
     this.#options = options
+    this.#nextStream = options.firstStream ?? 1
     this.#blocks = new BlockMemory(this.decoder, answerFields)
     this.outbox.add(PREFACE)
     const { streamWindowBytes, maxListBytes } = options
@@ -111,7 +114,7 @@ export class ClientConnection extends Connection<ClientStream> {
     start: number,
     end: number,
   ): void {
-    const fields = this.#blocks.read(bytes, start, end)
+    const answer = this.#blocks.read(bytes, start, end)
     const stream = this.streams.get(streamId)
     if (stream === undefined) {
       if (this.isIdle(streamId))
@@ -119,15 +122,19 @@ export class ClientConnection extends Connection<ClientStream> {
       return
     }
     const ends = (flags & FLAG.END_STREAM) !== 0
-    if (typeof fields === 'string') throw new StreamError(streamId, CODE.PROTOCOL_ERROR, fields)
-    const status = fields[':status']
+    if (typeof answer === 'string') throw new StreamError(streamId, CODE.PROTOCOL_ERROR, answer)
+    const { status, fields, contentLength } = answer
     if (stream.hasAnswer) {
-      if (!ends || status !== undefined)
+      if (!ends || status !== undefined || !stream.takeTrailers(fields))
         throw new StreamError(streamId, CODE.PROTOCOL_ERROR, 'malformed trailers')
-      stream.takeTrailers(fields)
-    } else if (status === undefined || (ends && isInformational(status))) {
+    } else if (status === undefined || (ends && status < 200)) {
       throw new StreamError(streamId, CODE.PROTOCOL_ERROR, 'an answer without a status')
-    } else if (!isInformational(status)) stream.takeHeaders(fields, ends)
+    } else if (status >= 200) {
+      // Section 8.1.1; 304 may tell the length of what it does not send (RFC 9110 section 8.6).
+      if (ends && contentLength > 0 && status !== 304)
+        throw new StreamError(streamId, CODE.PROTOCOL_ERROR, 'a missing body')
+      stream.takeHeaders(answer, ends)
+    }
   }
 
   onDataStart(flags: number, streamId: number, lengthBytes: number): void {
@@ -148,7 +155,7 @@ export class ClientConnection extends Connection<ClientStream> {
     const stream = this.#current
     if (stream === undefined) return
     this.#currentDelivered += bytes.length
-    stream.takeData(bytes)
+    if (!stream.takeData(bytes)) this.#mistake(stream, CODE.PROTOCOL_ERROR)
   }
 
   onDataEnd(): void {
@@ -160,12 +167,13 @@ export class ClientConnection extends Connection<ClientStream> {
       return
     }
     if (rest > 0) stream.used(rest)
-    if (this.#currentEnds) stream.takeEnd()
+    if (this.#currentEnds && !stream.takeEnd()) this.#mistake(stream, CODE.PROTOCOL_ERROR)
   }
 
   protected override onReset(streamId: number, code: number): void {
-    // A reset behind the answer takes nothing back.
-    this.streams.get(streamId)?.close(code, code === CODE.REFUSED_STREAM)
+    // A reset behind the answer takes nothing back; before its end there is none without an error.
+    const ended = code === CODE.NO_ERROR ? CODE.PROTOCOL_ERROR : code
+    this.streams.get(streamId)?.close(ended, code === CODE.REFUSED_STREAM)
   }
 
   protected override onGoaway(lastStreamId: number): void {
@@ -174,6 +182,7 @@ export class ClientConnection extends Connection<ClientStream> {
     for (const stream of [...this.streams.values()]) {
       if (stream.id > this.#lastSeenStream) stream.close(CODE.REFUSED_STREAM, true)
     }
+    if (this.streams.size === 0) this.shut(CODE.NO_ERROR)
   }
 
   protected override isIdle(streamId: number): boolean {
@@ -211,7 +220,3 @@ export class ClientConnection extends Connection<ClientStream> {
 }
 
 const EMPTY = Buffer.alloc(0)
-
-function isInformational(status: string | readonly string[]): boolean {
-  return status[0] === '1' && status.length === 3
-}

@@ -2,7 +2,7 @@
 import type { ClientConnection } from './client-connection.ts'
 import { putFrameHeader } from './connection.ts'
 import { CODE, FLAG, FRAME, FRAME_HEADER_BYTES } from './protocol.ts'
-import type { Fields } from './request-fields.ts'
+import type { AnswerFields, Fields } from './request-fields.ts'
 
 /** Bytes that may wait in a stream before its writer should pause. */
 const HIGH_WATER_BYTES = 64 * 1024
@@ -16,8 +16,9 @@ export interface AnswerReader {
   /** What was written has gone out far enough to go on writing. */
   onDrain(): void
   /**
-   * The stream is over. `code` is that of the reset that ended it, NO_ERROR where both sides ended,
-   * undefined where the connection was lost. `isUnseen`: the peer said that it has not acted on it.
+   * The stream is over. `code` is that of the reset that ended it, NO_ERROR where the answer is whole
+   * (a reset before that is no NO_ERROR whatever it says, but PROTOCOL_ERROR), undefined where the
+   * connection was lost. `isUnseen`: the peer said that it has not acted on it.
    */
   onClosed(code: number | undefined, isUnseen: boolean): void
 }
@@ -40,6 +41,8 @@ export class ClientStream {
   #isClosed = false
   #receiveWindow: number
   #consumed = 0
+  /** Content-Length minus what has arrived; NaN where nothing was announced. */
+  #missingBytes = Number.NaN
 
   constructor(connection: ClientConnection, id: number, reader: AnswerReader) {
     this.#connection = connection
@@ -82,6 +85,7 @@ export class ClientStream {
 
   /** Sends what windows and socket allow. */
   pump(): void {
+    if (this.#isClosed) return
     const connection = this.#connection
     while (this.#queuedBytes > 0) {
       const room = Math.min(
@@ -99,7 +103,6 @@ export class ClientStream {
     connection.unblock(this)
     if (this.#hasEnded) {
       if (!this.#isEndSent) this.#writeData(0)
-      this.#finishIfDone()
     } else if (this.#isWaiting) {
       this.#isWaiting = false
       this.#reader.onDrain()
@@ -132,15 +135,19 @@ export class ClientStream {
     }
   }
 
-  takeHeaders(fields: Fields, ends: boolean): void {
+  /** The final header section has come. `contentLength` is -1 where the answer has none. */
+  takeHeaders({ fields, contentLength }: AnswerFields, ends: boolean): void {
     this.hasAnswer = true
+    if (contentLength >= 0 && !ends) this.#missingBytes = contentLength
     this.#reader.onHeaders(fields, ends)
     if (ends) this.takeEnd()
   }
 
-  takeTrailers(fields: Fields): void {
+  /** False where less arrived than was announced. */
+  takeTrailers(fields: Fields): boolean {
+    if (this.#missingBytes > 0) return false
     this.#reader.onTrailers(fields)
-    this.takeEnd()
+    return this.takeEnd()
   }
 
   /** A DATA frame begins. False where it breaks the stream's window. */
@@ -149,9 +156,13 @@ export class ClientStream {
     return this.#receiveWindow >= 0
   }
 
-  takeData(bytes: Buffer): void {
+  /** False where there is more of it than was announced. */
+  takeData(bytes: Buffer): boolean {
     this.used(bytes.length)
+    this.#missingBytes -= bytes.length
+    if (this.#missingBytes < 0) return false
     this.#reader.onData(bytes)
+    return true
   }
 
   /** Bytes that need not be kept for anybody: the peer may send as much again. */
@@ -164,11 +175,15 @@ export class ClientStream {
     this.#consumed = 0
   }
 
-  takeEnd(): void {
+  /** The peer has ended its side. False where less arrived than was announced. */
+  takeEnd(): boolean {
+    if (this.#isClosed) return true
+    if (this.#missingBytes > 0) return false
     this.hasPeerEnded = true
-    this.#finishIfDone()
     // RFC 9113 section 8.1: an answer before the end of our request; the rest is not wanted.
-    if (!this.#isClosed) this.close(CODE.NO_ERROR, false)
+    if (!this.#isEndSent) this.#connection.writeReset(this.id, CODE.CANCEL)
+    this.close(CODE.NO_ERROR, false)
+    return true
   }
 
   /** The stream is over; the reader is told. */
@@ -176,15 +191,9 @@ export class ClientStream {
     if (this.#isClosed) return
     this.#isClosed = true
     this.closeCode = code
-    if (code === CODE.NO_ERROR && !this.#isEndSent)
-      this.#connection.writeReset(this.id, CODE.CANCEL)
     this.#queue = []
     this.#queuedBytes = 0
     this.#connection.forget(this)
     this.#reader.onClosed(code, isUnseen)
-  }
-
-  #finishIfDone(): void {
-    if (this.hasPeerEnded && this.#isEndSent) this.close(CODE.NO_ERROR, false)
   }
 }

@@ -60,19 +60,43 @@ export function requestFields(list: readonly string[]): RequestFields | string {
   return { fields, contentLength }
 }
 
-/** The fields of an answer or its trailers, by name; in a word why the block is malformed. */
-export function answerFields(list: readonly string[]): Fields | string {
+/** What the block of an answer, or of its trailers, comes to. */
+export interface AnswerFields {
+  readonly fields: Fields
+  /** Undefined in trailers. */
+  readonly status: number | undefined
+  /** Content-Length; -1 where there is none. */
+  readonly contentLength: number
+}
+
+/** The fields of an answer or its trailers; in a word why the block is malformed. */
+export function answerFields(list: readonly string[]): AnswerFields | string {
   const fields: Record<string, string | string[]> = Object.create(null)
+  let status: number | undefined
+  let contentLength = -1
   for (let at = 0; at < list.length; at += 2) {
     const name = list[at] as string
     const value = list[at + 1] as string
-    if (name !== ':status' && !NAME.test(name)) return 'a field name that is none'
+    if (name === ':status') {
+      // Section 8.3.2; 101 does not exist in HTTP/2 (section 8.6).
+      if (at > 0) return 'a status that is not the first field, or comes twice'
+      if (!/^[1-9]\d\d$/.test(value) || value === '101') return 'a status that is none'
+      status = Number(value)
+    } else {
+      if (!NAME.test(name)) return 'a field name that is none'
+      if (CONNECTION_SPECIFIC.has(name)) return 'a connection-specific field'
+    }
     if (BAD_VALUE.test(value)) return 'a field value that is none'
+    if (name === 'content-length') {
+      if (!/^\d{1,15}$/.test(value)) return 'a content-length that is none'
+      if (contentLength >= 0 && contentLength !== Number(value)) return 'two content-lengths'
+      contentLength = Number(value)
+    }
     const before = fields[name]
     if (before === undefined) fields[name] = value
     else fields[name] = typeof before === 'string' ? [before, value] : [...before, value]
   }
-  return fields
+  return { fields, status, contentLength }
 }
 
 /** Whether the fields of a trailer section are right: no pseudo fields there (section 8.1). */
