@@ -11,6 +11,7 @@ export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const FILES = {
   'python-sender': '.tools/python/bin/python',
   'java-sender': '.tools/java/target/java-sender.jar',
+  'java-client': '.tools/java-client/target/java-client.jar',
 } as const
 
 /** Path of a program: the one `.ci/tools` built, or else the one on PATH; undefined for neither. */
