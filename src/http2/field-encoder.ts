@@ -60,10 +60,15 @@ export function fieldBlock(fields: OutgoingFields): Buffer {
 }
 
 const NAME = /^:?[!#$%&'*+.^_`|~0-9a-z-]+$/
+const PADDED = /^[ \t]|[ \t]$/
 const FORBIDDEN_IN_VALUE = /[\0\r\n]|[^\0-\xff]/
 
-/** One field as a literal without indexing: RFC 7541 section 6.2.2. */
-export function encodeField(name: string, value: string): Buffer {
+/**
+ * One field as a literal without indexing: RFC 7541 section 6.2.2. Spaces at the ends of a value are
+ * not part of it (RFC 9110 section 5.5), and a receiver may refuse them (RFC 9113 section 8.2.1).
+ */
+export function encodeField(name: string, padded: string): Buffer {
+  const value = PADDED.test(padded) ? trimmed(padded) : padded
   if (!NAME.test(name)) throw new TypeError(`not a field name: ${JSON.stringify(name)}`)
   if (FORBIDDEN_IN_VALUE.test(value)) throw new TypeError(`the value of ${name} cannot be sent`)
   const index = STATIC_NAMES.get(name)
@@ -76,6 +81,15 @@ export function encodeField(name: string, value: string): Buffer {
     Buffer.from(valueLength),
     Buffer.from(value, 'latin1'),
   ])
+}
+
+function trimmed(value: string): string {
+  const isSpace = (at: number) => value[at] === ' ' || value[at] === '\t'
+  let start = 0
+  let end = value.length
+  while (isSpace(start)) start += 1
+  while (end > start && isSpace(end - 1)) end -= 1
+  return value.slice(start, end)
 }
 
 /** RFC 7541 section 5.1: an integer with a prefix of `bits` bits, the bits above it being `high`. */
