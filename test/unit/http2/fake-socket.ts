@@ -28,8 +28,13 @@ export class FakeSocket extends Duplex {
 
   override _read(): void {}
 
-  override _write(bytes: Buffer, _encoding: BufferEncoding, callback: () => void): void {
+  /** Bytes count as sent once they are written, even while the socket is stuck: that only tells its writer. */
+  override write(bytes: Buffer): boolean {
     this.#written.push(bytes)
+    return super.write(bytes)
+  }
+
+  override _write(_bytes: Buffer, _encoding: BufferEncoding, callback: () => void): void {
     if (this.isStuck) this.#stuck = callback
     else callback()
   }
