@@ -227,6 +227,7 @@ export class ServerConnection extends Connection<ServerStream> {
       )
     }
     this.#lastStream = streamId
+    this.#activeMs = this.nowMs
     if (this.#isLeaving) {
       this.charge(COST.crossed)
       this.#remember(streamId, this.#options.streamWindowBytes)
@@ -436,7 +437,9 @@ export class ServerConnection extends Connection<ServerStream> {
   /** Whether one and the same frame or header block has been under way for so long. */
   #isUnfinishedFor(timeoutMs: number): boolean {
     const { unfinished, nowMs } = this
-    if (unfinished === undefined || unfinished !== this.#unfinished) {
+    // While we do not read, the rest is ours to wait for.
+    const isMoving = unfinished !== this.#unfinished || this.socket.isPaused()
+    if (unfinished === undefined || isMoving) {
       this.#unfinished = unfinished
       this.#unfinishedSinceMs = nowMs
     }

@@ -124,6 +124,7 @@ export class ServerStream {
     const block = fieldBlock(closes ? withoutConnection(fields) : fields)
     const trailerBlock = trailers === undefined ? undefined : fieldBlock(trailers)
     this.isAnswered = true
+    this.#drop()
     const bodyBytes = body === undefined ? 0 : body.length
     const ends = bodyBytes === 0 && trailerBlock === undefined
     const { outbox } = connection
@@ -149,6 +150,8 @@ export class ServerStream {
           progress: new Progress(connection.nowMs),
         }
         connection.hold(bodyBytes)
+        // Memory may have been short, and this connection the worst.
+        if (this.#isOver) return
         connection.block(this)
         this.pump()
       }
@@ -213,6 +216,11 @@ export class ServerStream {
   deliver(piece: Buffer): boolean {
     this.#missingBytes -= piece.length
     if (this.#missingBytes < 0) return false
+    if (this.isAnswered) {
+      // Nobody will read it, and its stream gets no more window.
+      this.#connection.consumed(piece.length)
+      return true
+    }
     const keptBytes = piece.buffer.byteLength
     const isSmallPart = keptBytes > MIN_KEPT_BYTES && keptBytes > piece.length * MAX_KEPT_RATIO
     const bytes = isSmallPart ? Buffer.from(piece) : piece

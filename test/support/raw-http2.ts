@@ -18,7 +18,8 @@ export const FRAME = {
 export const FLAG = { NONE: 0, END_STREAM: 1, ACK: 1, END_HEADERS: 4 } as const
 export const SETTING = { INITIAL_WINDOW_SIZE: 4 } as const
 
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+/** What a client sends first: RFC 9113 section 3.4. */
+export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
 const HEADER_BYTES = 9
 
 /** A frame as it came. */
@@ -36,6 +37,8 @@ export interface RawHttp2Options {
   readonly keepsSettings?: boolean
   /** Never reads what comes. */
   readonly isDeaf?: boolean
+  /** Sends nothing of its own accord: neither preface nor SETTINGS nor ACKs. */
+  readonly isMute?: boolean
 }
 
 export class RawHttp2 {
@@ -45,11 +48,12 @@ export class RawHttp2 {
   #rest = Buffer.alloc(0)
 
   constructor(socket: Socket, options: RawHttp2Options = {}) {
-    const { settings = [], keepsSettings = false, isDeaf = false } = options
+    const { settings = [], isMute = false, keepsSettings = isMute, isDeaf = false } = options
     this.socket = socket
     socket.on('error', () => {})
     if (isDeaf) socket.pause()
     else socket.on('data', (chunk: Buffer) => this.#take(chunk, keepsSettings))
+    if (isMute) return
     const values = settings.map(([id, value]) => {
       const bytes = Buffer.alloc(6)
       bytes.writeUInt16BE(id, 0)
