@@ -13,9 +13,10 @@ export function answerGrpc(
   collector: Stage,
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
+  rawHeaders: readonly string[],
 ): void {
   const behaviour = collector.next()
-  const reached = record(collector, 'grpc', String(headers[':path']), headers, stream)
+  const reached = record(collector, 'grpc', { headers, rawHeaders, path: headers[':path'] }, stream)
   stream.on('error', () => {})
   stream.on('close', () => {
     reached.resetCode = stream.rstCode
@@ -96,7 +97,8 @@ export function answerHttp(
   response: ServerResponse,
 ): void {
   const behaviour = collector.next()
-  const reached = record(collector, 'http', String(request.url), request.headers, request)
+  const { headers, rawHeaders, url: path } = request
+  const reached = record(collector, 'http', { headers, rawHeaders, path }, request)
   request.on('error', () => {})
   request.on('close', () => {
     if (!request.complete) reached.resetCode = constants.NGHTTP2_CANCEL
@@ -151,15 +153,14 @@ function plain(headers: OutgoingHttpHeaders = {}): Record<string, string> {
 function record(
   collector: Stage,
   protocol: Reached['protocol'],
-  path: string,
-  headers: Reached['headers'],
+  { path, ...fields }: Pick<Reached, 'headers' | 'rawHeaders'> & { path: string | undefined },
   body: ServerHttp2Stream | IncomingMessage,
 ): Reached {
   const chunks: Buffer[] = []
   const reached: Reached = {
     protocol,
-    path,
-    headers,
+    path: String(path),
+    ...fields,
     bytes: () => Buffer.concat(chunks),
     isComplete: false,
     resetCode: undefined,

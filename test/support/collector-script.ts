@@ -47,6 +47,8 @@ export interface Reached {
   readonly protocol: 'grpc' | 'http'
   readonly path: string
   readonly headers: IncomingHttpHeaders | IncomingMessage['headers']
+  /** Names and values as they came, in turn: fields that came twice are twice there. */
+  readonly rawHeaders: readonly string[]
   /** What was read so far; over gRPC with the five bytes in front. */
   readonly bytes: () => Buffer
   /** All of it was read. */

@@ -115,7 +115,9 @@ export async function startCollector(options: CollectorSettings = {}): Promise<S
     session.on('error', () => {})
   })
   grpc.on('sessionError', () => {})
-  grpc.on('stream', (stream, headers) => answerGrpc(collector, stream, headers))
+  grpc.on('stream', (stream, headers, _flags, rawHeaders) =>
+    answerGrpc(collector, stream, headers, rawHeaders),
+  )
   http.on('request', (request: IncomingMessage, response: ServerResponse) =>
     answerHttp(collector, request, response),
   )
