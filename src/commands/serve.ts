@@ -3,6 +3,7 @@ import { isatty } from 'node:tty'
 import { type Config, parseConfig } from '../config/config.ts'
 import { type Gateway, openGateway } from '../gateway.ts'
 import { createLog, type Log } from '../observe/log.ts'
+import { tuneGarbageCollection } from './garbage.ts'
 import type { CommandIo } from './io.ts'
 import { provideStandIns } from './stand-ins.ts'
 import { ownVersion } from './version.ts'
@@ -16,6 +17,7 @@ export async function runServe(
   argv: readonly string[],
   { stdout, env }: CommandIo,
 ): Promise<number> {
+  tuneGarbageCollection()
   const parsed = parseConfig(env, argv, { cwd: process.cwd() })
   const log = createLog({ level: levelOf(parsed), format: formatOf(parsed) })
   for (const warning of parsed.warnings) log.warn('notice', warning)
