@@ -2,7 +2,8 @@
 import type { Duplex } from 'node:stream'
 import { BlockMemory } from './block-memory.ts'
 import { type AnswerReader, ClientStream } from './client-stream.ts'
-import { Connection, type ConnectionLimits, putFrameHeader } from './connection.ts'
+import { Connection, type ConnectionLimits } from './connection.ts'
+import { putFrameHeader } from './frame-writer.ts'
 import {
   CODE,
   ConnectionError,
@@ -51,6 +52,7 @@ export class ClientConnection extends Connection<ClientStream> {
       [SETTING.INITIAL_WINDOW_SIZE, streamWindowBytes],
       [SETTING.MAX_HEADER_LIST_SIZE, maxListBytes],
     ])
+    this.openWindow()
   }
 
   /** A server that we chose is trusted with our time: it updates windows as often as it likes. */

@@ -1,6 +1,6 @@
 /** One request of ours and its answer. */
 import type { ClientConnection } from './client-connection.ts'
-import { putFrameHeader } from './connection.ts'
+import { putFrameHeader } from './frame-writer.ts'
 import { CODE, FLAG, FRAME, FRAME_HEADER_BYTES } from './protocol.ts'
 import type { AnswerFields, Fields } from './request-fields.ts'
 

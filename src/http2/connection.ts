@@ -5,8 +5,11 @@
  */
 import type { Duplex } from 'node:stream'
 import { FrameReader, type FrameSink } from './frame-reader.ts'
+import { FrameWriter } from './frame-writer.ts'
 import { HpackDecoder } from './hpack-decoder.ts'
 import { Outbox } from './outbox.ts'
+import { PartialBlock } from './partial-block.ts'
+import { COST, Patience } from './patience.ts'
 import {
   CODE,
   ConnectionError,
@@ -14,50 +17,19 @@ import {
   DEFAULT_WINDOW_BYTES,
   FLAG,
   FRAME,
-  FRAME_HEADER_BYTES,
-  MAX_STREAM_ID,
   MAX_WINDOW_BYTES,
   SETTING,
   StreamError,
 } from './protocol.ts'
+import { ReceiveWindow } from './receive-window.ts'
+import { readSettings } from './settings.ts'
 
 const TABLE_BYTES = 4096
 /** RFC 7541 section 6.3: a dynamic table size update to 0. */
 const NO_TABLE = Buffer.from([0x20])
-/** A header block may come in so many frames, and be so long before it is decoded. */
-const MAX_BLOCK_FRAMES = 16
-const MAX_BLOCK_BYTES = 32 * 1024
-/** Points that a peer may use up at once by frames that make work and carry nothing. */
-const PATIENCE = 1000
-/** Points that come back in a second. */
-const PATIENCE_PER_SECOND = 100
 /** How long a socket may take for its last bytes, and to close after a mistake. */
 const FAREWELL_MS = 10_000
 const MISUSE_FAREWELL_MS = 1000
-
-/** What frames cost. Requests that were answered, and DATA that was sent, give points back. */
-export const COST = {
-  ping: 5,
-  /** An ACK of nothing. */
-  ack: 5,
-  /** And one more for each value. */
-  settings: 20,
-  priority: 2,
-  reset: 10,
-  /** A reset of a stream that had its time: deadlines pass for many at once, and it is no rapid one. */
-  lateReset: 0,
-  windowUpdate: 1,
-  emptyData: 5,
-  /** Less than `TINY_BYTES`, and not the last of its stream. */
-  tinyData: 1,
-  continuation: 10,
-  unknown: 5,
-  goaway: 20,
-  streamError: 20,
-  refused: 10,
-  /** A stream the peer could not know we would not take: our SETTINGS or GOAWAY were on their way. */
-  crossed: 1,
-} as const
 
 export interface ConnectionLimits {
   readonly maxListBytes: number
@@ -76,41 +48,39 @@ export interface FlowStream {
   pump(): void
 }
 
-export abstract class Connection<Stream extends FlowStream> implements FrameSink {
+export abstract class Connection<Stream extends FlowStream>
+  extends FrameWriter
+  implements FrameSink
+{
   readonly socket: Duplex
-  readonly outbox: Outbox
   readonly limits: ConnectionLimits
   readonly streams = new Map<number, Stream>()
   readonly decoder: HpackDecoder
   /** What we may still send on the connection: RFC 9113 section 6.9. */
   sendWindow = DEFAULT_WINDOW_BYTES
   peerStreamWindow = DEFAULT_WINDOW_BYTES
-  peerFrameBytes = DEFAULT_FRAME_BYTES
   peerMaxStreams = Number.POSITIVE_INFINITY
   hasPeerSettings = false
   hasSettingsAck = false
   isClosed = false
   /** The next header block we write has to begin with `takeTableUpdate`. */
   owesTableUpdate = false
-  /** The lowest last stream of our GOAWAYs. */
-  #goawayStream = MAX_STREAM_ID
   #encoderTableBytes = TABLE_BYTES
-  #receiveWindow: number
-  #consumed = 0
-  #patience = PATIENCE
+  readonly #received: ReceiveWindow
+  readonly #patience = new Patience()
   readonly #reader: FrameReader
-  #block: { streamId: number; flags: number; pieces: Buffer[]; bytes: number } | undefined
+  #block: PartialBlock | undefined
   #blocks = 0
   /** Streams with something to send that is waiting. */
   readonly #blocked = new Set<Stream>()
 
   constructor(socket: Duplex, limits: ConnectionLimits) {
+    super(new Outbox(socket, () => this.#pumpAll()))
     this.socket = socket
     this.limits = limits
     this.decoder = new HpackDecoder({ maxTableBytes: TABLE_BYTES, ...limits })
-    this.outbox = new Outbox(socket, () => this.#pumpAll())
     this.#reader = new FrameReader(this, DEFAULT_FRAME_BYTES)
-    this.#receiveWindow = Math.max(DEFAULT_WINDOW_BYTES, limits.windowBytes)
+    this.#received = new ReceiveWindow(limits.windowBytes)
     socket.on('data', (chunk: Buffer) => this.receive(chunk))
     socket.on('error', () => {})
     socket.on('close', () => this.shut(CODE.NO_ERROR))
@@ -188,14 +158,7 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
           this.#onSettings(flags, streamId, bytes, start, length)
           break
         case FRAME.PING:
-          expectLength(length, 8)
-          if (streamId !== 0) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'PING on a stream')
-          if ((flags & FLAG.ACK) !== 0) {
-            this.charge(COST.ack)
-            break
-          }
-          this.charge(COST.ping)
-          this.writeFrame(FRAME.PING, FLAG.ACK, 0, Buffer.from(bytes.subarray(start, end)))
+          this.#onPing(flags, streamId, bytes, start, end)
           break
         case FRAME.GOAWAY:
           if (length < 8) throw new ConnectionError(CODE.FRAME_SIZE_ERROR, 'a short GOAWAY')
@@ -228,35 +191,29 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
       throw new ConnectionError(CODE.PROTOCOL_ERROR, 'DATA where none may be')
     }
     if (streamId === 0) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'DATA on no stream')
-    this.#receiveWindow -= lengthBytes
-    if (this.#receiveWindow < 0) {
-      throw new ConnectionError(CODE.FLOW_CONTROL_ERROR, 'more DATA than the window')
-    }
+    this.#received.take(lengthBytes)
   }
 
   /** DATA of the connection was used or dropped: the peer may send as much again. */
   consumed(bytes: number): void {
-    this.#consumed += bytes
-    if (this.#consumed < this.limits.windowBytes / 2 || this.isClosed) return
-    this.#receiveWindow += this.#consumed
-    this.writeWindowUpdate(0, this.#consumed)
-    this.#consumed = 0
+    if (this.isClosed) return
+    const more = this.#received.release(bytes)
+    if (more > 0) this.writeWindowUpdate(0, more)
   }
 
-  /** Takes points for work that carried nothing. At zero the connection ends. */
+  /** Takes points for work that carried nothing; see `Patience`. */
   charge(points: number): void {
-    this.#patience -= points
-    if (this.#patience < 0) throw new ConnectionError(CODE.ENHANCE_YOUR_CALM, 'flood')
+    this.#patience.charge(points)
   }
 
   /** Gives points back for work that was worth it. */
   refund(points: number): void {
-    this.#patience = Math.min(PATIENCE, this.#patience + points)
+    this.#patience.refund(points)
   }
 
   /** To be called once a second. */
   protected replenish(): void {
-    this.refund(PATIENCE_PER_SECOND)
+    this.#patience.replenish()
   }
 
   /**
@@ -291,45 +248,8 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
     return NO_TABLE
   }
 
-  writeFrame(type: number, flags: number, streamId: number, payload: Uint8Array): void {
-    const { outbox } = this
-    const at = outbox.reserve(FRAME_HEADER_BYTES)
-    putFrameHeader(outbox.buffer, at, payload.length, type, flags, streamId)
-    if (payload.length > 0) outbox.add(payload)
-  }
-
-  writeReset(streamId: number, code: number): void {
-    const { outbox } = this
-    const at = outbox.reserve(FRAME_HEADER_BYTES + 4)
-    putFrameHeader(outbox.buffer, at, 4, FRAME.RST_STREAM, 0, streamId)
-    outbox.buffer.writeUInt32BE(code, at + FRAME_HEADER_BYTES)
-  }
-
-  writeWindowUpdate(streamId: number, bytes: number): void {
-    const { outbox } = this
-    const at = outbox.reserve(FRAME_HEADER_BYTES + 4)
-    putFrameHeader(outbox.buffer, at, 4, FRAME.WINDOW_UPDATE, 0, streamId)
-    outbox.buffer.writeUInt32BE(bytes, at + FRAME_HEADER_BYTES)
-  }
-
-  writeGoaway(lastStreamId: number, code: number, words = ''): void {
-    // RFC 9113 section 6.8: a later GOAWAY must not take back what an earlier one said.
-    this.#goawayStream = Math.min(this.#goawayStream, lastStreamId)
-    const payload = Buffer.alloc(8 + words.length)
-    payload.writeUInt32BE(this.#goawayStream, 0)
-    payload.writeUInt32BE(code, 4)
-    payload.write(words, 8, 'latin1')
-    this.writeFrame(FRAME.GOAWAY, 0, 0, payload)
-  }
-
-  /** Sends our settings, and the connection window they do not cover. */
-  protected writeSettings(settings: readonly (readonly [id: number, value: number])[]): void {
-    const payload = Buffer.alloc(settings.length * 6)
-    for (const [at, [id, value]] of settings.entries()) {
-      payload.writeUInt16BE(id, at * 6)
-      payload.writeUInt32BE(value, at * 6 + 2)
-    }
-    this.writeFrame(FRAME.SETTINGS, 0, 0, payload)
+  /** Opens the connection's window as far as settings cannot: RFC 9113 section 6.9.2. */
+  protected openWindow(): void {
     const more = this.limits.windowBytes - DEFAULT_WINDOW_BYTES
     if (more > 0) this.writeWindowUpdate(0, more)
   }
@@ -393,8 +313,7 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
       throw new ConnectionError(CODE.PROTOCOL_ERROR, 'more padding than frame')
     if ((flags & FLAG.END_HEADERS) !== 0) this.onBlock(streamId, flags, bytes, from, to)
     else {
-      const piece = Buffer.from(bytes.subarray(from, to))
-      this.#block = { streamId, flags, pieces: [piece], bytes: piece.length }
+      this.#block = new PartialBlock(streamId, flags, bytes.subarray(from, to))
       this.#blocks += 1
     }
     // After the block, which has to be decoded whatever its stream comes to. Where it is not whole yet
@@ -408,15 +327,19 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
     if (block === undefined)
       throw new ConnectionError(CODE.PROTOCOL_ERROR, 'CONTINUATION of nothing')
     this.charge(COST.continuation)
-    block.pieces.push(Buffer.from(bytes.subarray(start, end)))
-    block.bytes += end - start
-    if (block.pieces.length > MAX_BLOCK_FRAMES || block.bytes > MAX_BLOCK_BYTES) {
-      throw new ConnectionError(CODE.ENHANCE_YOUR_CALM, 'header_flood')
-    }
+    block.add(bytes.subarray(start, end))
     if ((flags & FLAG.END_HEADERS) === 0) return
     this.#block = undefined
-    const whole = Buffer.concat(block.pieces, block.bytes)
+    const whole = block.whole()
     this.onBlock(block.streamId, block.flags, whole, 0, whole.length)
+  }
+
+  #onPing(flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {
+    expectLength(end - start, 8)
+    if (streamId !== 0) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'PING on a stream')
+    const isAck = (flags & FLAG.ACK) !== 0
+    this.charge(isAck ? COST.ack : COST.ping)
+    if (!isAck) this.writeFrame(FRAME.PING, FLAG.ACK, 0, Buffer.from(bytes.subarray(start, end)))
   }
 
   /** RFC 7540 section 5.3.1; RFC 9113 has dropped priorities and leaves the check to us. */
@@ -456,13 +379,9 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
       this.hasSettingsAck = true
       return
     }
-    if (length % 6 !== 0)
-      throw new ConnectionError(CODE.FRAME_SIZE_ERROR, 'SETTINGS of an odd length')
     this.charge(COST.settings + length / 6)
     this.hasPeerSettings = true
-    for (let at = start; at < start + length; at += 6) {
-      this.#applySetting(bytes.readUInt16BE(at), bytes.readUInt32BE(at + 2))
-    }
+    for (const [id, value] of readSettings(bytes, start, length)) this.#applySetting(id, value)
     this.writeFrame(FRAME.SETTINGS, FLAG.ACK, 0, EMPTY)
     // Behind the ACK: what is sent on larger windows must not be taken for a breach of the old ones.
     this.#pumpAll()
@@ -476,11 +395,7 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
       if (value >= this.#encoderTableBytes) return
       this.#encoderTableBytes = 0
       this.owesTableUpdate = true
-    } else if (id === SETTING.ENABLE_PUSH) {
-      if (value > 1) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'ENABLE_PUSH')
     } else if (id === SETTING.INITIAL_WINDOW_SIZE) {
-      if (value > MAX_WINDOW_BYTES)
-        throw new ConnectionError(CODE.FLOW_CONTROL_ERROR, 'INITIAL_WINDOW_SIZE')
       // Section 6.9.2: windows of open streams change by the difference, and may become negative.
       const difference = value - this.peerStreamWindow
       this.peerStreamWindow = value
@@ -489,13 +404,8 @@ export abstract class Connection<Stream extends FlowStream> implements FrameSink
         if (stream.sendWindow > MAX_WINDOW_BYTES)
           throw new ConnectionError(CODE.FLOW_CONTROL_ERROR, 'INITIAL_WINDOW_SIZE')
       }
-    } else if (id === SETTING.MAX_FRAME_SIZE) {
-      if (value < DEFAULT_FRAME_BYTES || value > 2 ** 24 - 1)
-        throw new ConnectionError(CODE.PROTOCOL_ERROR, 'MAX_FRAME_SIZE')
-      this.peerFrameBytes = value
-    } else if (id === SETTING.MAX_CONCURRENT_STREAMS) {
-      this.peerMaxStreams = value
-    }
+    } else if (id === SETTING.MAX_FRAME_SIZE) this.peerFrameBytes = value
+    else if (id === SETTING.MAX_CONCURRENT_STREAMS) this.peerMaxStreams = value
   }
 
   /** The peer's settings have been applied. */
@@ -520,24 +430,4 @@ const EMPTY = Buffer.alloc(0)
 function expectLength(length: number, expected: number): void {
   if (length !== expected)
     throw new ConnectionError(CODE.FRAME_SIZE_ERROR, `a frame of ${length} bytes`)
-}
-
-/** RFC 9113 section 4.1. */
-export function putFrameHeader(
-  buffer: Buffer,
-  at: number,
-  length: number,
-  type: number,
-  flags: number,
-  streamId: number,
-): void {
-  buffer[at] = length >>> 16
-  buffer[at + 1] = length >>> 8
-  buffer[at + 2] = length
-  buffer[at + 3] = type
-  buffer[at + 4] = flags
-  buffer[at + 5] = streamId >>> 24
-  buffer[at + 6] = streamId >>> 16
-  buffer[at + 7] = streamId >>> 8
-  buffer[at + 8] = streamId
 }

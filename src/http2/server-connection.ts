@@ -1,24 +1,24 @@
 /** The server's end of an HTTP/2 connection: takes requests, bounds what a client can make us do. */
 import type { Duplex } from 'node:stream'
 import { BlockMemory, TOO_LARGE } from './block-memory.ts'
-import { COST, Connection, type ConnectionLimits } from './connection.ts'
+import { Connection, type ConnectionLimits } from './connection.ts'
+import { EndedStreams } from './ended-streams.ts'
+import { COST } from './patience.ts'
+import { PrefaceReader } from './preface.ts'
 import { Progress } from './progress.ts'
 import {
   CODE,
   ConnectionError,
   DEFAULT_FRAME_BYTES,
   FLAG,
-  FRAME,
   MAX_STREAM_ID,
-  PREFACE,
   SETTING,
   StreamError,
 } from './protocol.ts'
 import { isTrailerList, type RequestFields, requestFields } from './request-fields.ts'
 import { ServerStream } from './server-stream.ts'
+import { Unfinished } from './unfinished.ts'
 
-/** Streams that both sides ended lately, to tell what comes behind the end from what was never there. */
-const REMEMBERED_STREAMS = 64
 /** Less data than this in a frame costs more to handle than it carries. */
 const TINY_BYTES = 64
 /** Answers waiting for a client that does not read them; beyond, we do not read its requests either. */
@@ -45,15 +45,9 @@ export interface ServerOptions extends ConnectionLimits {
 export class ServerConnection extends Connection<ServerStream> {
   readonly #options: ServerOptions
   /** The preface, as long as it has not arrived whole. */
-  #preface: Buffer | undefined = Buffer.alloc(0)
+  #preface: PrefaceReader | undefined = new PrefaceReader()
   #lastStream = 0
-  readonly #known = new Int32Array(REMEMBERED_STREAMS)
-  #knownCount = 0
-  /**
-   * Streams that we ended and the peer may not know of yet, and what it may still send on each: our
-   * resets cross its frames.
-   */
-  readonly #crossing = new Map<number, number>()
+  readonly #ended: EndedStreams
   readonly #blocks: BlockMemory<RequestFields>
   #current: ServerStream | undefined
   #currentLength = 0
@@ -63,8 +57,7 @@ export class ServerConnection extends Connection<ServerStream> {
   #currentEnds = false
   #isLeaving = false
   #activeMs: number
-  #unfinished: number | undefined
-  #unfinishedSinceMs = 0
+  readonly #unfinished = new Unfinished()
   /** Whether the socket takes what is written, and the peer lets us send DATA. */
   readonly #writing: Progress
   readonly #sending: Progress
@@ -79,6 +72,7 @@ export class ServerConnection extends Connection<ServerStream> {
   constructor(socket: Duplex, options: ServerOptions, nowMs: number) {
     super(socket, options)
     this.#options = options
+    this.#ended = new EndedStreams(options.maxStreams)
     this.#blocks = new BlockMemory(this.decoder, requestFields)
     this.nowMs = nowMs
     this.#startedMs = nowMs
@@ -92,6 +86,7 @@ export class ServerConnection extends Connection<ServerStream> {
       [SETTING.INITIAL_WINDOW_SIZE, streamWindowBytes],
       [SETTING.MAX_HEADER_LIST_SIZE, maxListBytes],
     ])
+    this.openWindow()
   }
 
   /** Looks at every time limit. To be called about once a second. */
@@ -101,7 +96,9 @@ export class ServerConnection extends Connection<ServerStream> {
     const { headerTimeoutMs, idleTimeoutMs, sendTimeoutMs } = this.#options
     if (!this.hasSettingsAck && nowMs - this.#startedMs > headerTimeoutMs) {
       this.#end('no_hello', CODE.SETTINGS_TIMEOUT)
-    } else if (this.#isUnfinishedFor(headerTimeoutMs)) {
+    } else if (
+      this.#unfinished.isFor(headerTimeoutMs, this.unfinished, this.socket.isPaused(), nowMs)
+    ) {
       this.#end('slow_headers', CODE.ENHANCE_YOUR_CALM)
     } else if (this.#hasStalled(sendTimeoutMs)) {
       this.#end('stalled_reading', CODE.ENHANCE_YOUR_CALM)
@@ -164,40 +161,17 @@ export class ServerConnection extends Connection<ServerStream> {
     this.#leaveIfDone()
   }
 
-  /** A header block longer than one frame. */
-  writeLongBlock(streamId: number, block: Buffer, ends: boolean): void {
-    const { peerFrameBytes } = this
-    this.writeFrame(
-      FRAME.HEADERS,
-      ends ? FLAG.END_STREAM : 0,
-      streamId,
-      block.subarray(0, peerFrameBytes),
-    )
-    for (let at = peerFrameBytes; at < block.length; at += peerFrameBytes) {
-      const isLast = at + peerFrameBytes >= block.length
-      const piece = block.subarray(at, at + peerFrameBytes)
-      this.writeFrame(FRAME.CONTINUATION, isLast ? FLAG.END_HEADERS : 0, streamId, piece)
-    }
-  }
-
   protected override receive(chunk: Buffer): void {
     if (this.#preface === undefined) {
       super.receive(chunk)
       if (this.outbox.pendingBytes > MAX_UNREAD_BYTES && !this.isClosed) this.#pauseReading()
       return
     }
-    const bytes = this.#preface.length === 0 ? chunk : Buffer.concat([this.#preface, chunk])
-    const length = Math.min(bytes.length, PREFACE.length)
-    if (!bytes.subarray(0, length).equals(PREFACE.subarray(0, length))) {
-      this.fail(CODE.PROTOCOL_ERROR, 'no preface')
-      return
-    }
-    if (length < PREFACE.length) {
-      this.#preface = bytes
-      return
-    }
+    const rest = this.#preface.take(chunk)
+    if (rest === 'wrong') this.fail(CODE.PROTOCOL_ERROR, 'no preface')
+    if (typeof rest === 'string') return
     this.#preface = undefined
-    if (bytes.length > PREFACE.length) super.receive(bytes.subarray(PREFACE.length))
+    if (rest.length > 0) super.receive(rest)
   }
 
   protected override onBlock(
@@ -217,12 +191,9 @@ export class ServerConnection extends Connection<ServerStream> {
     if (streamId % 2 === 0) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'an even stream id')
     if (streamId <= this.#lastStream) {
       // Frames that crossed our reset are no mistake: section 5.1, "closed".
-      if (ends && this.#crossing.delete(streamId)) {
-        this.#remember(streamId, undefined)
-        return
-      }
+      if (ends && this.#ended.settle(streamId)) return
       throw new ConnectionError(
-        this.#known.includes(streamId) ? CODE.STREAM_CLOSED : CODE.PROTOCOL_ERROR,
+        this.#ended.isKnown(streamId) ? CODE.STREAM_CLOSED : CODE.PROTOCOL_ERROR,
         'HEADERS on a stream that is over',
       )
     }
@@ -230,7 +201,7 @@ export class ServerConnection extends Connection<ServerStream> {
     this.#activeMs = this.nowMs
     if (this.#isLeaving) {
       this.charge(COST.crossed)
-      this.#remember(streamId, this.#options.streamWindowBytes)
+      this.#ended.add(streamId, this.#options.streamWindowBytes)
       return
     }
     if (this.streams.size >= this.#options.maxStreams) {
@@ -263,21 +234,18 @@ export class ServerConnection extends Connection<ServerStream> {
       if (this.isIdle(streamId))
         throw new ConnectionError(CODE.PROTOCOL_ERROR, 'DATA on a stream that is not open')
       // Section 5.1: after our reset it is dropped; after the peer's own end it is a mistake.
-      const left = this.#crossing.get(streamId)
-      if (left === undefined) this.#mistake(streamId, CODE.STREAM_CLOSED)
+      const left = this.#ended.windowOf(streamId)
+      if (left === undefined) this.streamError(streamId, CODE.STREAM_CLOSED)
       else if (lengthBytes > left)
         throw new ConnectionError(CODE.FLOW_CONTROL_ERROR, 'more DATA than the window of a stream')
-      else if (!this.#currentEnds) this.#crossing.set(streamId, left - lengthBytes)
-      else {
-        this.#crossing.delete(streamId)
-        this.#remember(streamId, undefined)
-      }
+      else if (this.#currentEnds) this.#ended.settle(streamId)
+      else this.#ended.add(streamId, left - lengthBytes)
     } else if (stream.hasPeerEnded) {
       this.#current = undefined
-      this.#mistake(streamId, CODE.STREAM_CLOSED)
+      this.streamError(streamId, CODE.STREAM_CLOSED)
     } else if (!stream.takeWindow(lengthBytes)) {
       this.#current = undefined
-      this.#mistake(streamId, CODE.FLOW_CONTROL_ERROR)
+      this.streamError(streamId, CODE.FLOW_CONTROL_ERROR)
     }
   }
 
@@ -285,9 +253,9 @@ export class ServerConnection extends Connection<ServerStream> {
     const stream = this.#current
     this.#currentData += bytes.length
     if (stream === undefined) return
-    if (!stream.deliver(bytes)) {
+    if (!stream.deliver(bytes, this.#currentEnds)) {
       this.#current = undefined
-      this.#mistake(stream.id, CODE.PROTOCOL_ERROR)
+      this.streamError(stream.id, CODE.PROTOCOL_ERROR)
       return
     }
     this.#currentDelivered += bytes.length
@@ -306,14 +274,14 @@ export class ServerConnection extends Connection<ServerStream> {
       return
     }
     if (rest > 0) stream.skip(rest)
-    if (this.#currentEnds && !stream.endPeer()) this.#mistake(stream.id, CODE.PROTOCOL_ERROR)
+    if (this.#currentEnds && !stream.endPeer()) this.streamError(stream.id, CODE.PROTOCOL_ERROR)
   }
 
   protected override onReset(streamId: number, code: number): void {
     const stream = this.streams.get(streamId)
     if (stream === undefined) {
       // Now it knows.
-      if (this.#crossing.delete(streamId)) this.#remember(streamId, undefined)
+      this.#ended.settle(streamId)
       return
     }
     this.#remove(stream, true)
@@ -327,9 +295,9 @@ export class ServerConnection extends Connection<ServerStream> {
       this.#remove(stream, stream.hasPeerEnded)
       stream.close(new Error(`the stream was reset with code ${code}: the client broke HTTP/2`))
       this.#leaveIfDone()
-    } else if (streamId === this.#lastStream && !this.#known.includes(streamId)) {
+    } else if (streamId === this.#lastStream && !this.#ended.isKnown(streamId)) {
       // It was malformed and never came to be.
-      this.#remember(streamId, this.#options.streamWindowBytes)
+      this.#ended.add(streamId, this.#options.streamWindowBytes)
     }
   }
 
@@ -337,7 +305,7 @@ export class ServerConnection extends Connection<ServerStream> {
   protected override streamError(streamId: number, code: number): void {
     const window = this.streams.get(streamId)?.receiveWindow ?? this.#options.streamWindowBytes
     super.streamError(streamId, code)
-    if (!this.isIdle(streamId)) this.#remember(streamId, Math.max(0, window))
+    if (!this.isIdle(streamId)) this.#ended.add(streamId, Math.max(0, window))
   }
 
   protected override onGoaway(): void {
@@ -385,7 +353,7 @@ export class ServerConnection extends Connection<ServerStream> {
   #refuse(streamId: number): void {
     this.charge(this.hasSettingsAck ? COST.refused : COST.crossed)
     this.writeReset(streamId, CODE.REFUSED_STREAM)
-    this.#remember(streamId, this.#options.streamWindowBytes)
+    this.#ended.add(streamId, this.#options.streamWindowBytes)
   }
 
   /** RFC 6585 section 5; the connection itself goes on. */
@@ -397,30 +365,10 @@ export class ServerConnection extends Connection<ServerStream> {
     stream.answer(431, NO_FIELDS)
   }
 
-  #mistake(streamId: number, code: number): void {
-    this.streamError(streamId, code)
-  }
-
   #remove(stream: ServerStream, isKnownToPeer: boolean): void {
     this.streams.delete(stream.id)
-    this.#remember(stream.id, isKnownToPeer ? undefined : stream.receiveWindow)
+    this.#ended.add(stream.id, isKnownToPeer ? undefined : stream.receiveWindow)
     if (this.#current === stream) this.#current = undefined
-  }
-
-  /** A stream is over; `window` is what the peer may still send on it, undefined where it knows. */
-  #remember(streamId: number, window: number | undefined): void {
-    if (window === undefined) {
-      this.#known[this.#knownCount % REMEMBERED_STREAMS] = streamId
-      this.#knownCount += 1
-      return
-    }
-    this.#crossing.set(streamId, window)
-    // A peer learns of an end within a round trip, in which it can open as many streams again.
-    if (this.#crossing.size <= this.#options.maxStreams * 2) return
-    for (const oldest of this.#crossing.keys()) {
-      this.#crossing.delete(oldest)
-      return
-    }
   }
 
   #leaveIfDone(): void {
@@ -432,18 +380,6 @@ export class ServerConnection extends Connection<ServerStream> {
     // Only what the socket has been given makes it say when there is room again.
     outbox.flush()
     if (socket.writableNeedDrain) socket.pause()
-  }
-
-  /** Whether one and the same frame or header block has been under way for so long. */
-  #isUnfinishedFor(timeoutMs: number): boolean {
-    const { unfinished, nowMs } = this
-    // While we do not read, the rest is ours to wait for.
-    const isMoving = unfinished !== this.#unfinished || this.socket.isPaused()
-    if (unfinished === undefined || isMoving) {
-      this.#unfinished = unfinished
-      this.#unfinishedSinceMs = nowMs
-    }
-    return nowMs - this.#unfinishedSinceMs > timeoutMs
   }
 
   /** Whether the client reads nothing, or keeps the window of the whole connection shut on answers. */

@@ -1,6 +1,7 @@
 /** One request on a server connection, and its answer. It is what the edges call a `Call`. */
-import { putFrameHeader } from './connection.ts'
+
 import { fieldBlock, type OutgoingFields, statusBlock } from './field-encoder.ts'
+import { putFrameHeader } from './frame-writer.ts'
 import { Progress } from './progress.ts'
 import { CODE, FLAG, FRAME, FRAME_HEADER_BYTES } from './protocol.ts'
 import type { Fields } from './request-fields.ts'
@@ -124,6 +125,7 @@ export class ServerStream {
     const block = fieldBlock(closes ? withoutConnection(fields) : fields)
     const trailerBlock = trailers === undefined ? undefined : fieldBlock(trailers)
     this.isAnswered = true
+    this.#hasToldEnd = true
     this.#drop()
     const bodyBytes = body === undefined ? 0 : body.length
     const ends = bodyBytes === 0 && trailerBlock === undefined
@@ -212,8 +214,8 @@ export class ServerStream {
     return this.#receiveWindow >= 0
   }
 
-  /** Data has arrived. False where there is more of it than was announced. */
-  deliver(piece: Buffer): boolean {
+  /** Data has arrived; `isLast` where its frame ends the request. False where there is more of it than was announced. */
+  deliver(piece: Buffer, isLast: boolean): boolean {
     this.#missingBytes -= piece.length
     if (this.#missingBytes < 0) return false
     if (this.isAnswered) {
@@ -221,9 +223,8 @@ export class ServerStream {
       this.#connection.consumed(piece.length)
       return true
     }
-    const keptBytes = piece.buffer.byteLength
-    const isSmallPart = keptBytes > MIN_KEPT_BYTES && keptBytes > piece.length * MAX_KEPT_RATIO
-    const bytes = isSmallPart ? Buffer.from(piece) : piece
+    // A whole request is on its way soon; one that comes in small pieces may be kept for long.
+    const bytes = isLast ? piece : withoutRest(piece)
     if (this.#isPaused || this.#reader === undefined) {
       this.#queue ??= []
       this.#queue.push(bytes)
@@ -340,6 +341,15 @@ export class ServerStream {
 }
 
 const EMPTY = Buffer.alloc(0)
+
+/** The piece, or a copy where it is a small part of what it would keep in memory. */
+function withoutRest(piece: Buffer): Buffer {
+  const keptBytes = piece.buffer.byteLength
+  if (keptBytes <= MIN_KEPT_BYTES || keptBytes <= piece.length * MAX_KEPT_RATIO) return piece
+  const copy = Buffer.allocUnsafeSlow(piece.length)
+  piece.copy(copy)
+  return copy
+}
 
 const stripped = new WeakMap<object, OutgoingFields>()
 

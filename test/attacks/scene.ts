@@ -46,15 +46,19 @@ export async function underAttack(
     },
     refused: async (reason) => refusals(await gateway.metrics(), reason),
   }
-  const before = heapBytes()
-  const acting = act(scene)
-  assertAccepted(await bystander.send())
-  await acting
-  assertAccepted(await bystander.send())
-  assert.equal(bystander.session, session, 'the bystander kept its connection')
-  const growth = heapBytes() - before
-  assert.ok(growth < GROWTH_BYTES, `memory grew by ${growth} bytes`)
-  for (const attacker of attackers) attacker.close()
+  const before = memoryBytes()
+  try {
+    const acting = act(scene)
+    assertAccepted(await bystander.send())
+    await acting
+    assertAccepted(await bystander.send())
+    assert.equal(bystander.session, session, 'the bystander kept its connection')
+    const growth = memoryBytes() - before
+    assert.ok(growth < GROWTH_BYTES, `memory grew by ${growth} bytes`)
+  } finally {
+    gateway.collector.resumeReading()
+    for (const attacker of attackers) attacker.close()
+  }
   await gateway.until(isAtRest, 'an end of the attack')
 }
 
@@ -69,7 +73,7 @@ function isAtRest(page: Page): boolean {
   return held.every((name) => sumOf(page, name) === 0) && sumOf(page, 'tollgate_connections') === 1
 }
 
-function heapBytes(): number {
+function memoryBytes(): number {
   const { heapUsed, external } = process.memoryUsage()
   return heapUsed + external
 }
