@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { ClientConnection } from '../../src/http2/client-connection.ts'
 import type { ClientStream } from '../../src/http2/client-stream.ts'
-import type { Connection, FlowStream } from '../../src/http2/connection.ts'
 import { fieldBlock } from '../../src/http2/field-encoder.ts'
 import { HpackDecoder } from '../../src/http2/hpack-decoder.ts'
 import { ConnectionError, FRAME } from '../../src/http2/protocol.ts'
@@ -23,6 +22,8 @@ const LIMITS = {
 /** Answers and control frames that may wait at a peer that does not read. */
 const MAX_PENDING_BYTES = 1024 * 1024
 
+type End = ServerConnection | ClientConnection
+
 export type Target = (random: Random) => Promise<void> | void
 
 export const TARGETS: Readonly<Record<string, Target>> = { server, client, hpack }
@@ -31,7 +32,7 @@ export const TARGETS: Readonly<Record<string, Target>> = { server, client, hpack
 async function converse(
   random: Random,
   socket: FakeSocket,
-  connection: Connection<FlowStream>,
+  connection: End,
   bytes: Buffer,
   act: () => void,
 ): Promise<void> {
@@ -52,11 +53,7 @@ async function converse(
 }
 
 /** Ends the connection, and looks at what is left of it and what was sent. */
-async function end(
-  socket: FakeSocket,
-  connection: Connection<FlowStream>,
-  skip: number,
-): Promise<void> {
+async function end(socket: FakeSocket, connection: End, skip: number): Promise<void> {
   socket.unstick()
   connection.outbox.flush()
   await new Promise(setImmediate)
