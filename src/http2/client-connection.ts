@@ -2,7 +2,8 @@
 import type { Duplex } from 'node:stream'
 import { BlockMemory } from './block-memory.ts'
 import { type AnswerReader, ClientStream } from './client-stream.ts'
-import { Connection, type ConnectionLimits } from './connection.ts'
+import { Connection } from './connection.ts'
+import type { ConnectionLimits } from './connection-limits.ts'
 import { putFrameHeader } from './frame-writer.ts'
 import {
   CODE,

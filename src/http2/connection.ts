@@ -4,11 +4,14 @@
  * makes work for nothing. Streams are the subclasses' business.
  */
 import type { Duplex } from 'node:stream'
+import type { ConnectionLimits } from './connection-limits.ts'
+import { endSocket } from './end-socket.ts'
+import type { FlowStream } from './flow-stream.ts'
 import { FrameReader, type FrameSink } from './frame-reader.ts'
 import { FrameWriter } from './frame-writer.ts'
+import { headerSection, PartialBlock } from './header-block.ts'
 import { HpackDecoder } from './hpack-decoder.ts'
 import { Outbox } from './outbox.ts'
-import { PartialBlock } from './partial-block.ts'
 import { COST, Patience } from './patience.ts'
 import {
   CODE,
@@ -27,27 +30,6 @@ import { readSettings } from './settings.ts'
 const TABLE_BYTES = 4096
 /** RFC 7541 section 6.3: a dynamic table size update to 0. */
 const NO_TABLE = Buffer.from([0x20])
-/** How long a socket may take for its last bytes, and to close after a mistake. */
-const FAREWELL_MS = 10_000
-const MISUSE_FAREWELL_MS = 1000
-
-export interface ConnectionLimits {
-  readonly maxListBytes: number
-  readonly maxFields: number
-  /** What the peer may have on its way to us, on the whole connection. */
-  readonly windowBytes: number
-  /** The same for a stream (SETTINGS_INITIAL_WINDOW_SIZE). */
-  readonly streamWindowBytes: number
-}
-
-/** A stream as far as the connection has to know it. */
-export interface FlowStream {
-  readonly id: number
-  sendWindow: number
-  /** Tries to send what waits for window or socket. */
-  pump(): void
-}
-
 export abstract class Connection<Stream extends FlowStream>
   extends FrameWriter
   implements FrameSink
@@ -286,31 +268,12 @@ export abstract class Connection<Stream extends FlowStream>
     this.#blocked.clear()
     this.onShut()
     this.streams.clear()
-    const { socket } = this
-    socket.end()
-    // A peer that does not read, or does not close its side, must not keep the socket.
-    const hasMore = code === CODE.NO_ERROR && socket.writableLength > 0
-    const timer = setTimeout(
-      () => socket.destroy(),
-      hasMore ? FAREWELL_MS : MISUSE_FAREWELL_MS,
-    ).unref()
-    socket.once('close', () => clearTimeout(timer))
-    // What still comes is dropped; unread, it would turn our end into a reset that takes the last words back.
-    socket.resume()
+    endSocket(this.socket, code === CODE.NO_ERROR)
   }
 
   #onHeaders(flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {
     if (streamId === 0) throw new ConnectionError(CODE.PROTOCOL_ERROR, 'HEADERS on no stream')
-    let from = start
-    let to = end
-    if ((flags & FLAG.PADDED) !== 0) {
-      to -= bytes[from] ?? 0
-      from += 1
-    }
-    const hasPriority = (flags & FLAG.PRIORITY) !== 0
-    if (hasPriority) from += 5
-    if (from > end || from > to)
-      throw new ConnectionError(CODE.PROTOCOL_ERROR, 'more padding than frame')
+    const { from, to, hasPriority } = headerSection(flags, bytes, start, end)
     if ((flags & FLAG.END_HEADERS) !== 0) this.onBlock(streamId, flags, bytes, from, to)
     else {
       this.#block = new PartialBlock(streamId, flags, bytes.subarray(from, to))

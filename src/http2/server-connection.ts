@@ -1,7 +1,7 @@
 /** The server's end of an HTTP/2 connection: takes requests, bounds what a client can make us do. */
 import type { Duplex } from 'node:stream'
 import { BlockMemory, TOO_LARGE } from './block-memory.ts'
-import { Connection, type ConnectionLimits } from './connection.ts'
+import { Connection } from './connection.ts'
 import { EndedStreams } from './ended-streams.ts'
 import { COST } from './patience.ts'
 import { PrefaceReader } from './preface.ts'
@@ -16,6 +16,7 @@ import {
   StreamError,
 } from './protocol.ts'
 import { isTrailerList, type RequestFields, requestFields } from './request-fields.ts'
+import type { ServerOptions } from './server-options.ts'
 import { ServerStream } from './server-stream.ts'
 import { Unfinished } from './unfinished.ts'
 
@@ -25,22 +26,6 @@ const TINY_BYTES = 64
 const MAX_UNREAD_BYTES = 64 * 1024
 /** Points given back for a request that came to an answer. */
 const REFUND = 20
-
-export interface ServerOptions extends ConnectionLimits {
-  readonly maxStreams: number
-  /** From the start to the client's SETTINGS and its ACK of ours; for each frame and header block too. */
-  readonly headerTimeoutMs: number
-  readonly idleTimeoutMs: number
-  /** How long an answer may wait for a client that takes next to nothing of it. */
-  readonly sendTimeoutMs: number
-  onRequest(stream: ServerStream): void
-  onShut(connection: ServerConnection): void
-  onMisuse(reason: string): void
-  /** So many bytes of bodies began to wait in the connection, for us or for the client. */
-  readonly onHold?: ((bytes: number) => void) | undefined
-  /** So many of them wait no longer. */
-  readonly onLetGo?: ((bytes: number) => void) | undefined
-}
 
 export class ServerConnection extends Connection<ServerStream> {
   readonly #options: ServerOptions
