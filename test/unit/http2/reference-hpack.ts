@@ -201,8 +201,15 @@ export function encode(
   return { bytes, field: [name, value] }
 }
 
-/** Decodes a block, strictly; throws an AssertionError for what is none. */
-export function decode(table: ReferenceTable, bytes: Uint8Array): Field[] {
+/**
+ * Decodes a block, strictly; throws an AssertionError for what is none. `maxTableBytes` is the
+ * largest table that the encoder may ask for.
+ */
+export function decode(
+  table: ReferenceTable,
+  bytes: Uint8Array,
+  maxTableBytes = Number.POSITIVE_INFINITY,
+): Field[] {
   let at = 0
   const octet = (): number => {
     assert.ok(at < bytes.length, 'a block is cut short')
@@ -245,7 +252,9 @@ export function decode(table: ReferenceTable, bytes: Uint8Array): Field[] {
       fields.push(field)
     } else if (first >= 0x20) {
       assert.equal(fields.length, 0, 'a table size update behind a field')
-      table.resize(number(first, 5))
+      const size = number(first, 5)
+      assert.ok(size <= maxTableBytes, 'a table size above the one announced')
+      table.resize(size)
     } else {
       const index = number(first, 4)
       fields.push([index === 0 ? string() : entry(index)[0], string()])
