@@ -13,7 +13,7 @@ Options of create and import:
   --not-before DATE     not valid before
   --scopes LIST         signals it may export: traces,metrics,logs,profiles (default: all)
   --allow-from LIST     addresses it may be used from: 203.0.113.7,10.0.0.0/8
-  --rate RATE           requests: 50/s, 300/m, 1000/h, off (default: TOLLGATE_TOKEN_RATE)
+  --rate RATE           requests: 50/s, 300/min, 1000/h, off (default: TOLLGATE_TOKEN_RATE)
   --burst N             requests at once after a pause (default: two seconds' worth)
   --bytes RATE          bytes: 10MiB/s, off (default: TOLLGATE_TOKEN_BYTES)
   --in-flight N         calls at once

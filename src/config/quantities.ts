@@ -21,7 +21,7 @@ const SIZE_UNITS_BYTES: Readonly<Record<string, number>> = {
   GiB: 1024 ** 3,
 }
 
-const PERIODS_SECONDS: Readonly<Record<string, number>> = { s: 1, min: 60, h: 3600 }
+const PERIODS_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, min: 60, h: 3600 }
 
 /** Least and greatest value, written as an operator would write them. */
 export interface Bounds {
@@ -60,7 +60,7 @@ export function rate(): Kind<number> {
   return {
     form: 'rate',
     parse(text) {
-      const [, digits, period] = /^(\d+(?:\.\d+)?)\/(s|min|h)$/.exec(text) ?? []
+      const [, digits, period] = /^(\d+(?:\.\d+)?)\/(s|m|min|h)$/.exec(text) ?? []
       const perSecond = Number(digits) / (PERIODS_SECONDS[period ?? ''] ?? Number.NaN)
       return perSecond > 0 && perSecond <= 1e6 ? perSecond : expected
     },

@@ -24,7 +24,7 @@ export interface Network {
 }
 
 const MAX_PER_SECOND = 1e12
-const PER_SECOND = { s: 1, m: 1 / 60, h: 1 / 3600 } as const
+const PER_SECOND = { s: 1, m: 1 / 60, min: 1 / 60, h: 1 / 3600 } as const
 const UNIT_BYTES = new Map([
   ['B', 1],
   ['kB', 1e3],
@@ -124,29 +124,33 @@ export const NETWORK: Field<Network> = {
   },
 }
 
-/** Requests per second, from `50/s`, `300/m` or `1000/h`; `off` for no limit of its own. */
+/** Requests per second, from `50/s`, `300/min` or `1000/h`; `off` for no limit of its own. */
 export const RATE: Field<number | 'off'> = {
   what: 'a rate',
-  expected: 'requests per second, minute or hour, e.g. 50/s, 300/m or 1000/h, or off',
+  expected: 'requests per second, minute or hour, e.g. 50/s, 300/min or 1000/h, or off',
   read(value) {
     if (value === 'off') return 'off'
     const match =
-      typeof value === 'string' ? /^(\d{1,12}(?:\.\d{1,6})?)\/([smh])$/.exec(value) : null
+      typeof value === 'string' ? /^(\d{1,12}(?:\.\d{1,6})?)\/(s|m|min|h)$/.exec(value) : null
     if (match === null) return undefined
-    return bounded(Number(match[1]) * PER_SECOND[match[2] as 's' | 'm' | 'h'])
+    return bounded(Number(match[1]) * PER_SECOND[match[2] as keyof typeof PER_SECOND])
   },
 }
 
-/** Bytes per second, from `10MiB/s`; `off` for no limit of its own. */
+/** Bytes per second, from `10MiB/s` or `600MB/min`; `off` for no limit of its own. */
 export const BYTE_RATE: Field<number | 'off'> = {
   what: 'a rate in bytes',
-  expected: 'bytes per second, e.g. 10MiB/s, 500kB/s, or off',
+  expected: 'bytes per second, minute or hour, e.g. 10MiB/s or 600MB/min, or off',
   read(value) {
     if (value === 'off') return 'off'
     const match =
-      typeof value === 'string' ? /^(\d{1,12}(?:\.\d{1,6})?)([A-Za-z]+)\/s$/.exec(value) : null
+      typeof value === 'string'
+        ? /^(\d{1,12}(?:\.\d{1,6})?)([A-Za-z]+)\/(s|m|min|h)$/.exec(value)
+        : null
     const unitBytes = UNIT_BYTES.get(match?.[2] ?? '')
-    return unitBytes === undefined ? undefined : bounded(Number(match?.[1]) * unitBytes)
+    return unitBytes === undefined
+      ? undefined
+      : bounded(Number(match?.[1]) * unitBytes * PER_SECOND[match?.[3] as keyof typeof PER_SECOND])
   },
 }
 
