@@ -286,13 +286,6 @@ export class ServerConnection extends Connection<ServerStream> {
     }
   }
 
-  /** What the peer sent before it knew is no further mistake: section 5.1, "closed". */
-  protected override streamError(streamId: number, code: number): void {
-    const window = this.streams.get(streamId)?.receiveWindow ?? this.#options.streamWindowBytes
-    super.streamError(streamId, code)
-    if (!this.isIdle(streamId)) this.#ended.add(streamId, Math.max(0, window))
-  }
-
   protected override onGoaway(): void {
     this.leave()
   }
