@@ -63,16 +63,22 @@ test('HTTP/1.1: headers byte by byte', async (t) => {
   await refused(gateway, 'slow_headers')
 })
 
-test('HTTP/2: no preface, no SETTINGS, no request', async (t) => {
+test('HTTP/2: no preface, and SETTINGS without an answer', async (t) => {
   const gateway = await startGateway(t, { env: { HEADER_TIMEOUT: '300ms' } })
   const silent = await openTls(gateway, 'grpc')
   await textUntilClosed(silent)
-  const polite = new RawHttp2(await openTls(gateway, 'grpc'))
-  await polite.ended()
+  const rude = new RawHttp2(await openTls(gateway, 'grpc'), { keepsSettings: true })
+  await rude.ended()
   await gateway.until(
     (page) => sumOf(page, 'tollgate_connections_refused_total', { reason: 'no_hello' }) === 2,
     'both ended',
   )
+})
+
+test('HTTP/2: no request is idle, as agents that connect ahead are', async (t) => {
+  const gateway = await startGateway(t, { env: { HEADER_TIMEOUT: '300ms', IDLE_TIMEOUT: '1s' } })
+  const client = new RawHttp2(await openTls(gateway, 'grpc'))
+  assert.equal(await client.ended(), 0)
 })
 
 test('HTTP/2: a header block that never ends', async (t) => {

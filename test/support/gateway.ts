@@ -158,6 +158,8 @@ async function start(
       const text = await logText()
       for (const secret of secrets) assert.ok(!text.includes(secret), 'a token is in the log')
     } finally {
+      // A test that failed must not leave a gateway that keeps the process alive.
+      await drain('the test failed')
       closeSync(logFd)
       await cleanUp()
     }

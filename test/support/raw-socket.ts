@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
+import { eventually } from './eventually.ts'
 import type { TestGateway } from './gateway.ts'
 
 /** Connects without a word. */
@@ -13,6 +14,8 @@ export async function openTcp(address: string, localAddress?: string): Promise<S
     ...(localAddress === undefined ? {} : { localAddress }),
   })
   socket.on('error', () => {})
+  // Left open by a test that fails, it must not keep the process alive.
+  socket.unref()
   await once(socket, 'connect')
   return socket
 }
@@ -39,6 +42,6 @@ export async function openTls(
 export async function textUntilClosed(socket: Socket): Promise<string> {
   const chunks: Buffer[] = []
   socket.on('data', (chunk: Buffer) => chunks.push(chunk))
-  if (!socket.closed) await once(socket, 'close')
+  await eventually(() => socket.closed, 'the other side hang up')
   return Buffer.concat(chunks).toString('latin1')
 }
