@@ -1,5 +1,6 @@
 /** Header fields: which travel on to the collector, and small readings that both edges share. */
 import type { Peer } from '../pipeline/arrival.ts'
+import type { Parcel } from '../pipeline/parcel.ts'
 import type { Headers } from './call.ts'
 
 /** The first value of a field; undefined where it is absent. */
@@ -10,6 +11,8 @@ export function first(headers: Headers, name: string): string | undefined {
 
 /** Sets of fields remembered, so that the same set is the same object and is encoded once. */
 const MAX_KNOWN = 1000
+
+type Forwarded = Parcel['headers']
 
 const KEPT = Symbol('forwarded fields')
 
@@ -23,18 +26,23 @@ const ALWAYS = ['user-agent', 'traceparent', 'tracestate', 'baggage']
  */
 export function createHeaderFilter(
   extra: readonly string[],
-): (headers: Headers, peer: Peer) => Record<string, string> {
+): (headers: Headers, peer: Peer) => Forwarded {
   const names = [...new Set([...ALWAYS, ...extra])]
-  const known = new Map<string, Record<string, string>>()
-  const keep = (headers: Headers, peer: Peer): Record<string, string> => {
+  const known = new Map<string, Forwarded>()
+  const keep = (headers: Headers, peer: Peer): Forwarded => {
     let key = peer.address
-    const kept: Record<string, string> = { 'x-forwarded-for': peer.address }
+    const kept: Record<string, string | string[]> = { 'x-forwarded-for': peer.address }
     for (const name of names) {
       const value = headers[name]
       if (value === undefined) continue
-      const text = typeof value === 'string' ? value : value.join(', ')
-      kept[name] = text
-      key += `\n${name}:${text}`
+      if (typeof value === 'string') {
+        kept[name] = value
+        key += `\n${name}:${value}`
+      } else {
+        // Not joined: base64 in a `-bin` field does not bear the space, and some split at no comma.
+        kept[name] = [...value]
+        for (const each of value) key += `\n${name}:${each}`
+      }
     }
     // A trace's own fields never come again.
     if (kept.traceparent !== undefined) return kept
@@ -46,7 +54,7 @@ export function createHeaderFilter(
   }
   return (headers, peer) => {
     // Connections give equal header sections as one object.
-    const slot = headers as { [KEPT]?: { address: string; fields: Record<string, string> } }
+    const slot = headers as { [KEPT]?: { address: string; fields: Forwarded } }
     if (slot[KEPT]?.address !== peer.address) {
       slot[KEPT] = { address: peer.address, fields: keep(headers, peer) }
     }

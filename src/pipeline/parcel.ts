@@ -29,7 +29,7 @@ export interface Parcel {
   readonly encoding: string | undefined
   readonly body: MessageBody
   /** Request headers that travel on, lower-case, already without credentials and hop-by-hop ones. */
-  readonly headers: Readonly<Record<string, string>>
+  readonly headers: Readonly<Record<string, string | string[]>>
   /** Codings the client takes in the answer, as it said; undefined where it said nothing. */
   readonly acceptEncoding: string | undefined
   /** Monotonic time at which the client stops waiting; Infinity where it did not say. */

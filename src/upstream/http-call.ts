@@ -36,7 +36,7 @@ export class HttpCall implements Dispatcher.DispatchHandler {
     })
   }
 
-  start(target: HttpTarget, path: string, headers: Record<string, string>): void {
+  start(target: HttpTarget, path: string, headers: Record<string, string | string[]>): void {
     if (this.#isSettled) return
     this.#target = target
     const { whole } = this.#options.body

@@ -79,7 +79,7 @@ export class HttpWay {
   }
 }
 
-function requestHeaders(parcel: Parcel): Record<string, string> {
+function requestHeaders(parcel: Parcel): Record<string, string | string[]> {
   const { format, encoding, body, headers, acceptEncoding } = parcel
   return {
     'user-agent': 'tollgate',

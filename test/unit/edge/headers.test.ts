@@ -34,7 +34,7 @@ test('only what is listed travels on, and the address is ours to tell', () => {
     'user-agent': 'agent',
     traceparent: '00-1',
     'x-forwarded-for': '2001:db8::9',
-    'x-tenant': 'blue, green',
+    'x-tenant': ['blue', 'green'],
   })
 })
 
