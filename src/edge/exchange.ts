@@ -3,7 +3,7 @@ import type { Permit } from '../pipeline/admit.ts'
 import type { Arrival } from '../pipeline/arrival.ts'
 import { BodyRefused } from '../pipeline/fault.ts'
 import type { Answered, Refusal } from '../pipeline/outcome.ts'
-import type { Collector, CollectorAnswer, Format } from '../pipeline/parcel.ts'
+import type { Collector, CollectorAnswer, Format, Parcel } from '../pipeline/parcel.ts'
 import type { Clock } from '../pipeline/ports.ts'
 import type { Exchange } from '../pipeline/serve.ts'
 import type { Call, Headers } from './call.ts'
@@ -23,14 +23,18 @@ export interface Shape {
 export interface Dialect {
   readonly isGrpc: boolean
   answer(call: Call, shape: Shape, answer: CollectorAnswer): number
-  refuse(call: Call, shape: Shape, arrival: Arrival, refusal: Refusal): number
+  /** `isLate`: the client's own deadline has passed. */
+  refuse(call: Call, shape: Shape, arrival: Arrival, refusal: Refusal, isLate: boolean): number
 }
+
+/** A timer may be this early. */
+const TIMER_SLACK_MS = 2
 
 /** What every exchange of a gateway shares. */
 export interface ExchangeSettings extends IntakeOptions {
   readonly collector: Collector
   readonly clock: Clock
-  readonly filterHeaders: (headers: Headers, peer: Arrival['peer']) => Record<string, string>
+  readonly filterHeaders: (headers: Headers, peer: Arrival['peer']) => Parcel['headers']
 }
 
 export class CallExchange implements Exchange {
@@ -111,8 +115,12 @@ export class CallExchange implements Exchange {
   }
 
   refuse(refusal: Refusal): void {
-    if (refusal.reason === 'client_gone') this.#call.abandon()
-    else this.bytesOut = this.#dialect.refuse(this.#call, this.#shape, this.arrival, refusal)
+    if (refusal.reason === 'client_gone') {
+      this.#call.abandon()
+      return
+    }
+    const isLate = this.arrival.deadlineMs - this.#settings.clock.nowMs() < TIMER_SLACK_MS
+    this.bytesOut = this.#dialect.refuse(this.#call, this.#shape, this.arrival, refusal, isLate)
   }
 
   onGone(listener: () => void): void {

@@ -112,8 +112,8 @@ export const grpcDialect: Dialect = {
     return body.length
   },
 
-  refuse(call: Call, _shape: Shape, _arrival: Arrival, refusal: Refusal): number {
-    call.answer(200, refusalFields(refusal))
+  refuse(call: Call, _shape: Shape, _arrival: Arrival, refusal: Refusal, isLate: boolean): number {
+    call.answer(200, refusalFields(refusal, codeOf(refusal, isLate)))
     return 0
   },
 }
@@ -141,23 +141,32 @@ function framed(body: Uint8Array, isPlain: boolean): Uint8Array {
   return bytes
 }
 
+/** Our answer at the client's deadline races with its own timer; it is to see the same code of both. */
+function codeOf({ reason }: Refusal, isLate: boolean): number {
+  return isLate && reason === 'collector_timeout' ? GRPC.DEADLINE_EXCEEDED : wireOf(reason).grpc
+}
+
 const refusals = new Map<string, OutgoingFields>()
 
 /** The Trailers-Only section of a refusal. Made once for each that differs, and bounded. */
-function refusalFields(refusal: Refusal): OutgoingFields {
+function refusalFields(refusal: Refusal, code: number): OutgoingFields {
   const seconds = retryAfterSeconds(refusal)
-  const key = `${refusal.reason} ${seconds} ${refusal.detail}`
+  const key = `${refusal.reason} ${code} ${seconds} ${refusal.detail}`
   let known = refusals.get(key)
   if (known === undefined) {
-    known = makeRefusalFields(refusal, seconds)
+    known = makeRefusalFields(refusal, code, seconds)
     if (refusals.size >= MAX_REFUSALS) refusals.clear()
     refusals.set(key, known)
   }
   return known
 }
 
-function makeRefusalFields(refusal: Refusal, seconds: number | undefined): OutgoingFields {
-  const { grpc: code, closes } = wireOf(refusal.reason)
+function makeRefusalFields(
+  refusal: Refusal,
+  code: number,
+  seconds: number | undefined,
+): OutgoingFields {
+  const { closes } = wireOf(refusal.reason)
   const message = wordsOf(refusal)
   const status = encodeRpcStatus({ code, message, retryAfterSeconds: seconds })
   const fields: Record<string, string> = {

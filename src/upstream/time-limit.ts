@@ -58,7 +58,9 @@ export class TimeLimit {
     if (ownMs <= clientMs) {
       this.#timer = setTimeout(OWN_IS_OVER, ownMs, this.#limited)
     } else {
-      const ms = clientMs > 10 * GRAIN_MS ? Math.ceil(clientMs / GRAIN_MS) * GRAIN_MS : clientMs
+      const grainMs = clientMs > 10 * GRAIN_MS ? GRAIN_MS : 1
+      // Never early: Node drops fractions.
+      const ms = Math.ceil(clientMs / grainMs) * grainMs
       this.#timer = setTimeout(CLIENTS_IS_OVER, ms, this.#limited)
     }
   }
