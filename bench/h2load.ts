@@ -1,6 +1,7 @@
 /** Runs h2load and reads what it reports. */
 import { execFile } from 'node:child_process'
 import { readFileSync, rmSync } from 'node:fs'
+import { TLS_SUITE } from './wire.ts'
 
 /** One load. */
 export interface Load {
@@ -29,12 +30,6 @@ export interface LoadResult {
   readonly p50Us: number
   readonly p99Us: number
 }
-
-/**
- * All proxies are spoken to with this suite, and not with the one each prefers, so that the work on
- * a byte is the same.
- */
-const TLS_SUITE = 'TLS_AES_128_GCM_SHA256'
 
 /** Runs one load to its end. `logPath` is a scratch file. Throws where h2load itself fails. */
 export async function load(load: Load, logPath: string): Promise<LoadResult> {

@@ -2,9 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backend } from './backend.ts'
 import { type LoadResult, load } from './h2load.ts'
+import { loadVaried } from './load/generator.ts'
 import type { Payload, PayloadName } from './payloads.ts'
-import type { Setting } from './peers/contestant.ts'
-import { GRPC_PATH, HTTP_PATH, wrongToken } from './probe.ts'
+import type { Protocol, Setting } from './peers/contestant.ts'
+import { wrongToken } from './probe.ts'
 import {
   cpuBetweenUs,
   processTree,
@@ -14,12 +15,16 @@ import {
   readMachineBusyUs,
 } from './processes.ts'
 import type { Scenario } from './scenarios.ts'
+import { GRPC_PATH, HTTP_PATH } from './wire.ts'
 
 /** A proxy that runs. */
 export interface Entrant {
   readonly name: string
   readonly version: string
   readonly isPassThrough: boolean
+  readonly protocols: readonly Protocol[]
+  /** The share of the requests of a round that it gets. */
+  readonly share: number
   readonly setting: Setting
   readonly running: Running
 }
@@ -60,7 +65,7 @@ export async function measure(
   const pids = processTree(running.pid)
   const countsBefore = await backend.counts()
   const before = { cpu: readCpu(pids), backend: readCpu([backend.pid]), ...machine() }
-  const result = await load(loadOf(bench, setting, scenario, requests), bench.logPath)
+  const result = await loadOnce(bench, setting, scenario, requests)
   await sleep(SETTLE_MS)
   const after = { cpu: readCpu(pids), backend: readCpu([backend.pid]), ...machine() }
   const counts = await backend.counts()
@@ -96,6 +101,23 @@ function machine() {
   }
 }
 
+function loadOnce(
+  bench: Bench,
+  setting: Setting,
+  scenario: Scenario,
+  requests: number,
+): Promise<LoadResult> {
+  const order = loadOf(bench, setting, scenario, requests)
+  const { varies, connections, streams } = scenario
+  if (varies === undefined) return load(order, bench.logPath)
+  const { grpcPort: port, certificate, tokens } = setting
+  const { bodyPath } = order
+  return loadVaried({
+    ...{ kind: 'calls', port, certPath: certificate.certPath, bodyPath, tokens },
+    ...{ varies, connections, streams, requests },
+  })
+}
+
 function loadOf(bench: Bench, setting: Setting, scenario: Scenario, requests: number) {
   const payload = bench.payloads.get(scenario.payload)
   if (payload === undefined) throw new Error(`No payload ${scenario.payload}`)
@@ -107,7 +129,7 @@ function loadOf(bench: Bench, setting: Setting, scenario: Scenario, requests: nu
     protocol: scenario.protocol,
     bodyPath: isGrpc ? payload.grpcBodyPath : payload.bodyPath,
     encoding: payload.encoding,
-    token: scenario.isAdmitted ? setting.token : wrongToken(setting.token),
+    token: scenario.isAdmitted ? setting.tokens[0] : wrongToken(setting.tokens[0]),
     connections: scenario.connections,
     streams: scenario.streams,
     requests,
@@ -154,6 +176,7 @@ export async function pace(
     streams: protocol === 'grpc' ? 10 : 1,
     isAdmitted: true,
     requests,
+    goals: [],
   }
   const paced = loadOf(bench, setting, scenario, requests)
   const isGrpc = protocol === 'grpc'

@@ -9,10 +9,8 @@ import { request as requestHttps } from 'node:https'
 import type { TLSSocket } from 'node:tls'
 import type { Backend } from './backend.ts'
 import type { Payload } from './payloads.ts'
-import type { Setting } from './peers/contestant.ts'
-
-export const GRPC_PATH = '/opentelemetry.proto.collector.trace.v1.TraceService/Export'
-export const HTTP_PATH = '/v1/traces'
+import type { Protocol, Setting } from './peers/contestant.ts'
+import { GRPC_PATH, HTTP_PATH } from './wire.ts'
 
 /** A token that is not let through, as long as the right one. */
 export function wrongToken(token: string): string {
@@ -21,15 +19,17 @@ export function wrongToken(token: string): string {
 
 /** Throws where a proxy does not do what the measurement rests on. */
 export async function probe(subject: Subject, payloads: Iterable<Payload>): Promise<void> {
+  const { protocols } = subject
   for (const payload of payloads) {
-    await probeGrpc(subject, payload)
-    await probeHttp(subject, payload)
+    if (protocols.includes('grpc')) await probeGrpc(subject, payload)
+    if (protocols.includes('http')) await probeHttp(subject, payload)
     if (payload.body.length < 1000) await probeRefusals(subject, payload)
   }
 }
 
 interface Subject {
   readonly setting: Setting
+  readonly protocols: readonly Protocol[]
   /** Messages must arrive byte for byte. */
   readonly isPassThrough: boolean
   readonly backend: Backend
@@ -38,7 +38,7 @@ interface Subject {
 async function probeGrpc(subject: Subject, payload: Payload): Promise<void> {
   const { setting, backend } = subject
   const before = await backend.counts()
-  const good = await callGrpc(setting, payload, setting.token)
+  const good = await callGrpc(setting, payload, setting.tokens[0])
   assert.equal(good.tlsVersion, 'TLSv1.3')
   assert.equal(good.headers[':status'], 200)
   assert.match(String(good.headers['content-type']), /^application\/grpc/)
@@ -53,7 +53,7 @@ async function probeGrpc(subject: Subject, payload: Payload): Promise<void> {
 async function probeHttp(subject: Subject, payload: Payload): Promise<void> {
   const { setting, backend } = subject
   const before = await backend.counts()
-  assert.equal(await callHttp(setting, payload, setting.token), 200)
+  assert.equal(await callHttp(setting, payload, setting.tokens[0]), 200)
   const between = await backend.counts()
   const arrived = between.httpRequests - before.httpRequests
   const arrivedByGrpc = between.grpcRequests - before.grpcRequests
@@ -68,16 +68,17 @@ async function probeHttp(subject: Subject, payload: Payload): Promise<void> {
 
 /** With a small message alone: a refusal before the body has come breaks off the sending of a large one. */
 async function probeRefusals(subject: Subject, payload: Payload): Promise<void> {
-  const { setting, backend } = subject
+  const { setting, backend, protocols } = subject
   const before = await backend.counts()
-  for (const token of [wrongToken(setting.token), undefined]) {
+  for (const token of [wrongToken(setting.tokens[0]), undefined]) {
+    if (protocols.includes('http')) assert.equal(await callHttp(setting, payload, token), 401)
+    if (!protocols.includes('grpc')) continue
     const call = await callGrpc(setting, payload, token)
     const status = call.trailers['grpc-status'] ?? call.headers['grpc-status']
     assert.ok(
       status === '16' || call.headers[':status'] === 401,
       `a call with a wrong token is answered with grpc-status ${status}`,
     )
-    assert.equal(await callHttp(setting, payload, token), 401)
   }
   assert.deepEqual(await backend.counts(), before, 'nothing that was refused arrives')
 }

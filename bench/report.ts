@@ -1,6 +1,7 @@
 /** Turns a run into the table, RESULTS.md and a JSON file. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { median, minimum, SUBJECT, verdictsOf } from './goals.ts'
 import type { Round } from './measure.ts'
 import { PACE_PER_SECOND } from './measure.ts'
 import type { Scenario } from './scenarios.ts'
@@ -36,24 +37,11 @@ export interface Results {
     readonly protocol: 'grpc' | 'http'
     readonly results: ReadonlyMap<string, { p50Us: number; p99Us: number }>
   }[]
+  /** Bytes of memory for each idle connection. */
+  readonly idle: ReadonlyMap<string, number>
   /** Rounds that did not count, and why. */
   readonly problems: readonly string[]
 }
-
-/** The smallest of some figures; NaN where there are none. */
-export function minimum(figures: readonly number[]): number {
-  return figures.length === 0 ? Number.NaN : Math.min(...figures)
-}
-
-/** The middle one of some figures (the mean of the two in the middle); NaN where there are none. */
-export function median(figures: readonly number[]): number {
-  const sorted = [...figures].sort((a, b) => a - b)
-  const low = sorted[Math.floor((sorted.length - 1) / 2)] ?? Number.NaN
-  const high = sorted[Math.ceil((sorted.length - 1) / 2)] ?? Number.NaN
-  return (low + high) / 2
-}
-
-const SUBJECT = 'Tollgate'
 
 /** All tables of a run, as Markdown. */
 export function tableOf(results: Results): string {
@@ -65,14 +53,16 @@ export function tableOf(results: Results): string {
     return [
       scenario.title,
       requests.toLocaleString('en'),
-      ...names.map((name) => `${digits(least(name))} (${digits(middle(name))})`),
+      ...names.map((name) =>
+        runs.has(name) ? `${digits(least(name))} (${digits(middle(name))})` : '–',
+      ),
       ...others.map((name) => digits(least(SUBJECT) / least(name))),
-      ...(others.length === 0 ? [] : [goalOf(scenario)]),
     ]
   })
   const speed = results.rows.map(({ scenario, runs }) => [
     scenario.title,
     ...names.map((name) => {
+      if (!runs.has(name)) return '–'
       const of = (pick: (round: Round) => number) => median((runs.get(name) ?? []).map(pick))
       return [
         Math.round(of(({ requestsPerSecond }) => requestsPerSecond)).toLocaleString('en'),
@@ -93,6 +83,7 @@ export function tableOf(results: Results): string {
     return [
       protocol === 'grpc' ? 'gRPC' : 'HTTP/1.1',
       ...paths.map((name) => {
+        if (!measured.has(name)) return '–'
         const { p50Us = Number.NaN, p99Us = Number.NaN } = measured.get(name) ?? {}
         const added =
           name === 'direct' ? '' : ` (${p50Us < direct ? '' : '+'}${milliseconds(p50Us - direct)})`
@@ -100,7 +91,20 @@ export function tableOf(results: Results): string {
       }),
     ]
   })
+  const verdicts = verdictsOf(results).map(({ goal, measured, isMet, isAim }) => [
+    goal,
+    measured,
+    isMet ? 'met' : isAim ? 'not yet' : 'missed',
+  ])
   return [
+    ...(verdicts.length === 0
+      ? []
+      : [
+          '## Goals\n',
+          `What ${SUBJECT} is held to, as far as this run measured it.\n`,
+          markdown(['goal', 'measured', ''], verdicts),
+          '',
+        ]),
     '## CPU µs for each request\n',
     `Minimum of ${results.rounds} rounds (median in brackets): user and system time of the proxy's processes, handshakes included. Lower is better.\n`,
     markdown(
@@ -109,7 +113,6 @@ export function tableOf(results: Results): string {
         'requests a round',
         ...names,
         ...others.map((name) => `÷ ${name}`),
-        ...(others.length === 0 ? [] : ['goal']),
       ],
       cpu,
     ),
@@ -118,6 +121,16 @@ export function tableOf(results: Results): string {
     markdown(['load', ...names], speed),
     '\n## Memory in MB\n',
     markdown(['proxy', 'at rest', 'peak', 'two seconds after'], memory),
+    ...(results.idle.size === 0
+      ? []
+      : [
+          '\n## Memory of an idle connection in kB\n',
+          'Resident memory of the process for each of 1,000 gRPC connections with one call done, TLS included.\n',
+          markdown(
+            [...results.idle.keys()],
+            [[...results.idle.values()].map((bytes) => digits(bytes / 1024))],
+          ),
+        ]),
     ...(latency.length === 0
       ? []
       : [
@@ -159,10 +172,6 @@ export function saveResults(results: Results): void {
       2,
     )}\n`,
   )
-}
-
-function goalOf({ goal }: Scenario): string {
-  return goal === undefined ? '–' : `≤ ${goal.times} × ${goal.of}`
 }
 
 function digits(figure: number): string {

@@ -2,27 +2,23 @@
  * Tollgate beside nginx and HAProxy on this machine, in one run. See README.md.
  *
  *   npm --prefix bench run bench -- [--quick] [--only TEXT,…] [--peers NAME,…] [--rounds N]
- *                                   [--entry FILE] [--no-latency] [--write]
+ *                                   [--entry FILE] [--no-latency] [--no-idle] [--write]
  */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { cpus, release, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { chooseContestants, DEFAULT_PEERS } from './contestants.ts'
+import { BASELINE, idleBytes } from './idle.ts'
 import { type Entrant, measure, pace, type Round } from './measure.ts'
 import type { Contestant } from './peers/contestant.ts'
-import { haproxy } from './peers/haproxy.ts'
-import { nginx } from './peers/nginx.ts'
-import { otelcol } from './peers/otelcol.ts'
-import { LIMITS_OFF, LIMITS_ON, tollgate } from './peers/tollgate.ts'
 import { processTree, readMemory, resetPeaks } from './processes.ts'
 import { type Machine, type Results, saveResults, tableOf } from './report.ts'
 import { SCENARIOS, type Scenario } from './scenarios.ts'
 import { openStand, type Stand } from './stand.ts'
 
 const ROOT = join(import.meta.dirname, '..')
-/** What users run. Built anew before each run. */
-const BUILT = 'dist/main.js'
 /** The load before the first round, which is not counted, as a share of a full round: enough to be compiled. */
 const WARM_UP_SHARE = 0.25
 const QUICK_WARM_UP_SHARE = 0.08
@@ -34,11 +30,12 @@ const { values: args } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
-    peers: { type: 'string', default: 'nginx,haproxy,tollgate,tollgate-off' },
+    peers: { type: 'string', default: DEFAULT_PEERS },
     rounds: { type: 'string' },
     entry: { type: 'string' },
     write: { type: 'boolean', default: false },
     'no-latency': { type: 'boolean', default: false },
+    'no-idle': { type: 'boolean', default: false },
   },
 })
 
@@ -51,47 +48,42 @@ const scenarios = SCENARIOS.filter(
 )
 if (scenarios.length === 0) throw new Error(`--only ${args.only}: no scenario's title has this`)
 
-const stand = await openStand(chooseContestants(args.peers.split(',')))
-process.once('SIGINT', () => void stand.close().then(() => process.exit(130)))
-try {
-  const results = await run(stand)
-  console.log(tableOf(results))
-  if (args.write || (!args.quick && args.only === undefined)) saveResults(results)
-  if (results.problems.length > 0) process.exitCode = 1
-} finally {
-  await stand.close()
+const contestants = chooseContestants(args.peers, args.entry)
+const measured = await onStand(contestants, run)
+const idle = args['no-idle']
+  ? new Map<string, number>()
+  : await onStand([BASELINE, ...contestants], runIdle)
+const results = { ...measured, idle }
+console.log(tableOf(results))
+if (args.write || (!args.quick && args.only === undefined)) saveResults(results)
+if (results.problems.length > 0) process.exitCode = 1
+
+/** Fresh processes for each part: what one leaves behind in memory is not the other's. */
+async function onStand<T>(
+  which: readonly Contestant[],
+  part: (stand: Stand) => Promise<T>,
+): Promise<T> {
+  const stand = await openStand(which)
+  const interrupt = () => void stand.close().then(() => process.exit(130))
+  process.once('SIGINT', interrupt)
+  try {
+    return await part(stand)
+  } finally {
+    process.off('SIGINT', interrupt)
+    await stand.close()
+  }
 }
 
-function chooseContestants(names: readonly string[]): Contestant[] {
-  const entry = args.entry ?? BUILT
-  if (args.entry === undefined && names.some((name) => name.startsWith('tollgate'))) {
-    const { status } = spawnSync('npm', ['run', '--silent', 'build'], {
-      cwd: ROOT,
-      stdio: 'inherit',
-    })
-    if (status !== 0) {
-      throw new Error(
-        'The gateway does not build; --entry src/main.ts runs the sources as they are',
-      )
-    }
+/** Memory of idle connections, by the name of the proxy. */
+async function runIdle({ bench, entrants }: Stand): Promise<Results['idle']> {
+  const idle = new Map<string, number>()
+  for (const entrant of entrants) {
+    if (entrant.protocols.includes('grpc')) idle.set(entrant.name, await idleBytes(bench, entrant))
   }
-  const known: Record<string, Contestant> = {
-    nginx,
-    haproxy,
-    otelcol,
-    tollgate: tollgate({ name: 'Tollgate', entry, env: LIMITS_ON }),
-    'tollgate-off': tollgate({ name: 'Tollgate, no limits', entry, env: LIMITS_OFF }),
-  }
-  return names.map((name) => {
-    const contestant = known[name]
-    if (contestant === undefined) {
-      throw new Error(`--peers ${name}: expected some of ${Object.keys(known).join(', ')}`)
-    }
-    return contestant
-  })
+  return idle
 }
 
-async function run({ bench, entrants, probeAll }: Stand): Promise<Results> {
+async function run({ bench, entrants, probeAll }: Stand): Promise<Omit<Results, 'idle'>> {
   await sleep(REST_MS)
   const restKb = new Map(entrants.map((entrant) => [entrant.name, memoryOf(entrant).rssKb]))
   await probeAll()
@@ -123,16 +115,17 @@ async function runScenario(
   scenario: Scenario,
   problems: string[],
 ): Promise<Results['rows'][number]> {
-  const share = args.quick ? QUICK_SHARE : 1
-  const requests = Math.max(MIN_REQUESTS, Math.round(scenario.requests * share))
+  const takers = entrants.filter(({ protocols }) => protocols.includes(scenario.protocol))
+  const countOf = (share: number) => Math.max(MIN_REQUESTS, Math.round(scenario.requests * share))
+  const fullShare = args.quick ? QUICK_SHARE : 1
   const warmUpShare = args.quick ? QUICK_WARM_UP_SHARE : WARM_UP_SHARE
-  const warmUp = Math.max(MIN_REQUESTS, Math.round(scenario.requests * warmUpShare))
-  const runs = new Map<string, Round[]>(entrants.map(({ name }) => [name, []]))
+  const runs = new Map<string, Round[]>(takers.map(({ name }) => [name, []]))
   for (const { running } of entrants) resetPeaks(processTree(running.pid))
   for (let round = 0; round <= rounds; round += 1) {
-    for (const entrant of entrants) {
+    for (const entrant of takers) {
+      const share = entrant.share * (round === 0 ? warmUpShare : fullShare)
       try {
-        const result = await measure(bench, entrant, scenario, round === 0 ? warmUp : requests)
+        const result = await measure(bench, entrant, scenario, countOf(share))
         if (round > 0) runs.get(entrant.name)?.push(result)
       } catch (error) {
         problems.push(error instanceof Error ? error.message : String(error))
@@ -140,7 +133,7 @@ async function runScenario(
     }
   }
   const peaksKb = new Map(entrants.map((entrant) => [entrant.name, memoryOf(entrant).peakKb]))
-  return { scenario, requests, runs, peaksKb }
+  return { scenario, requests: countOf(fullShare), runs, peaksKb }
 }
 
 async function runPaced({
@@ -150,13 +143,14 @@ async function runPaced({
   const requests = args.quick ? 2000 : 10_000
   const [first] = entrants
   if (first === undefined) return []
-  const targets = [
-    { name: 'direct', to: { direct: first.setting } },
-    ...entrants.map(({ name, setting }) => ({ name, to: setting })),
-  ]
   const latency: Results['latency'] = []
   for (const protocol of ['grpc', 'http'] as const) {
     const best = new Map<string, { p50Us: number; p99Us: number }>()
+    const takers = entrants.filter(({ protocols }) => protocols.includes(protocol))
+    const targets = [
+      { name: 'direct', to: { direct: first.setting } },
+      ...takers.map(({ name, setting }) => ({ name, to: setting })),
+    ]
     for (let round = 0; round < (args.quick ? 1 : 3); round += 1) {
       for (const { name, to } of targets) {
         const { p50Us, p99Us } = await pace(bench, protocol, to, requests)

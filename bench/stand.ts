@@ -20,11 +20,16 @@ export interface Stand {
   close(): Promise<void>
 }
 
-/** Any token of this form does; it is let through by all proxies alike. */
-const TOKEN = 'tg_bench_7hQ2vXzK9mB4tLwR8nYc3PjD6sFa1GeU'
+/** Any tokens of this form do; they are let through by all proxies alike. */
+const TOKENS = [
+  'tg_bench_7hQ2vXzK9mB4tLwR8nYc3PjD6sFa1GeU',
+  'tg_bench_Wk5pZx8RdT2yNc7LmQ4vJb9HsGf3KuEa',
+  'tg_bench_e6UoYr1iBn4MqXs9CwVz7PtDh2LkAj8F',
+] as const
 /** Below 32768, where the kernel would hand out the ports to clients. */
 const FIRST_PORT = 21_400
 const PORTS_EACH = 3
+const BOTH = ['grpc', 'http'] as const
 
 /** Starts the responder and the contestants, in the order given. */
 export async function openStand(contestants: readonly Contestant[]): Promise<Stand> {
@@ -48,24 +53,23 @@ export async function openStand(contestants: readonly Contestant[]): Promise<Sta
       const own = join(directory, String(index))
       mkdirSync(own)
       const setting = {
-        ...{ directory: own, certificate, token: TOKEN, grpcPort, httpPort, sparePort },
+        ...{ directory: own, certificate, tokens: TOKENS, grpcPort, httpPort, sparePort },
         ...{ collectorGrpcPort, collectorHttpPort },
       }
       const version = contestant.version()
       const running = await contestant.start(setting)
       stops.push(running.stop)
-      const { name, isPassThrough } = contestant
-      entrants.push({ name, version, isPassThrough, setting, running })
+      const { name, isPassThrough, protocols = BOTH, share = 1 } = contestant
+      entrants.push({ name, version, isPassThrough, protocols, share, setting, running })
     }
     const payloads = makePayloads(directory)
     const bench = { payloads, backend, logPath: join(directory, 'h2load.log') }
     const probeAll = async () => {
-      for (const { name, setting, isPassThrough } of entrants) {
-        await probe({ setting, isPassThrough, backend }, payloads.values()).catch(
-          (error: unknown) => {
-            throw new Error(`${name} does not do what is measured`, { cause: error })
-          },
-        )
+      for (const { name, setting, isPassThrough, protocols } of entrants) {
+        const subject = { setting, isPassThrough, protocols, backend }
+        await probe(subject, payloads.values()).catch((error: unknown) => {
+          throw new Error(`${name} does not do what is measured`, { cause: error })
+        })
       }
     }
     return { bench, entrants, probeAll, close }

@@ -7,8 +7,8 @@ export interface Setting {
   /** A directory of its own, which exists. */
   readonly directory: string
   readonly certificate: Certificate
-  /** The token that is let through. */
-  readonly token: string
+  /** The tokens that are let through. */
+  readonly tokens: readonly [string, ...string[]]
   readonly grpcPort: number
   readonly httpPort: number
   /** For what a proxy needs to listen on besides. */
@@ -18,11 +18,17 @@ export interface Setting {
   readonly collectorHttpPort: number
 }
 
+export type Protocol = 'grpc' | 'http'
+
 /** A proxy in one configuration. */
 export interface Contestant {
   readonly name: string
   /** Whether messages leave as they came; false for one that decodes and encodes them again. */
   readonly isPassThrough: boolean
+  /** What it takes; both if not said. */
+  readonly protocols?: readonly Protocol[]
+  /** The share of the requests of a round that it gets, where all would take too long. Default 1. */
+  readonly share?: number
   /** Version of the program; throws where it is not installed. */
   version(): string
   start(setting: Setting): Promise<Running>

@@ -24,8 +24,9 @@ export const haproxy: Contestant = {
 }
 
 function config(setting: Setting): string {
-  const { certificate, token } = setting
+  const { certificate, tokens } = setting
   const tls = `ssl crt ${certificate.bundlePath} ssl-min-ver TLSv1.3`
+  const isKnown = `{ req.hdr(authorization) -m str ${tokens.map((token) => `"Bearer ${token}"`).join(' ')} }`
   const count = `http-request track-sc0 src table peers
   http-request deny deny_status 429 if { sc_http_req_rate(0) gt 100000000 }`
   return `
@@ -46,7 +47,7 @@ backend peers
 frontend grpc
   bind 127.0.0.1:${setting.grpcPort} ${tls} alpn h2
   ${count}
-  http-request return status 200 content-type application/grpc hdr grpc-status 16 hdr grpc-message unauthenticated unless { req.hdr(authorization) -m str "Bearer ${token}" }
+  http-request return status 200 content-type application/grpc hdr grpc-status 16 hdr grpc-message unauthenticated unless ${isKnown}
   http-request del-header authorization
   default_backend collector_grpc
 
@@ -56,7 +57,7 @@ backend collector_grpc
 frontend http
   bind 127.0.0.1:${setting.httpPort} ${tls} alpn http/1.1
   ${count}
-  http-request return status 401 hdr www-authenticate Bearer unless { req.hdr(authorization) -m str "Bearer ${token}" }
+  http-request return status 401 hdr www-authenticate Bearer unless ${isKnown}
   http-request del-header authorization
   default_backend collector_http
 

@@ -26,7 +26,8 @@ export const nginx: Contestant = {
 const TEMPORARY = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
 
 function config(setting: Setting): string {
-  const { directory, certificate, token } = setting
+  const { directory, certificate, tokens } = setting
+  const known = tokens.map((token) => `"Bearer ${token}" 1;`).join(' ')
   return `
 daemon off;
 worker_processes 1;
@@ -39,7 +40,7 @@ http {
   server_tokens off;
   ${TEMPORARY.map((name) => `${name}_temp_path ${directory}/${name};`).join('\n  ')}
   map_hash_bucket_size 128;
-  map $http_authorization $is_admitted { default 0; "Bearer ${token}" 1; }
+  map $http_authorization $is_admitted { default 0; ${known} }
   limit_req_zone $binary_remote_addr zone=peers:10m rate=1000000r/s;
   ssl_certificate ${certificate.certPath};
   ssl_certificate_key ${certificate.keyPath};

@@ -10,6 +10,7 @@ const BINARY = join(import.meta.dirname, '../../.tools/bin/otelcol')
 export const otelcol: Contestant = {
   name: 'Collector',
   isPassThrough: false,
+  share: 0.2,
   version() {
     if (!existsSync(BINARY)) throw new Error(`There is no ${BINARY}`)
     return spawnSync(BINARY, ['--version'], { encoding: 'utf8' }).stdout.replace(/^.* /, '').trim()
@@ -34,7 +35,7 @@ function config(setting: Setting): string {
         tls: { cert_file: ${certPath}, key_file: ${keyPath}, min_version: "1.3" }`
   return `
 extensions:
-  bearertokenauth: { token: ${setting.token} }
+  bearertokenauth: { tokens: [${setting.tokens.join(', ')}] }
 receivers:
   otlp/grpc:
     protocols:

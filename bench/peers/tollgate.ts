@@ -57,7 +57,8 @@ function environment(setting: Setting): Record<string, string> {
     TOLLGATE_COLLECTOR_HTTP: `http://127.0.0.1:${setting.collectorHttpPort}`,
     TOLLGATE_TLS_CERT: setting.certificate.certPath,
     TOLLGATE_TLS_KEY: setting.certificate.keyPath,
-    TOLLGATE_TOKENS: `bench=${setting.token}`,
+    TOLLGATE_TOKENS: setting.tokens.map((token, index) => `bench${index}=${token}`).join(','),
+    TOLLGATE_MAX_CONNECTIONS_PER_PEER: '10000',
     TOLLGATE_BAN_STRIKES: 'off',
   }
 }

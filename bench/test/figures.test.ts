@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { median, minimum } from '../goals.ts'
 import { parseSummary, percentiles } from '../h2load.ts'
 import { cpuBetweenUs } from '../processes.ts'
-import { median, minimum } from '../report.ts'
 import { selfTimes } from '../self-times.ts'
 
 const SUMMARY = `
