@@ -6,6 +6,7 @@ import { createLog, type Log } from '../observe/log.ts'
 import { tuneGarbageCollection } from './garbage.ts'
 import type { CommandIo } from './io.ts'
 import { provideStandIns } from './stand-ins.ts'
+import { ensureStateDirectory } from './state-directory.ts'
 import { ownVersion } from './version.ts'
 import { welcome } from './welcome.ts'
 
@@ -21,6 +22,7 @@ export async function runServe(
   const parsed = parseConfig(env, argv, { cwd: process.cwd() })
   const log = createLog({ level: levelOf(parsed), format: formatOf(parsed) })
   for (const warning of parsed.warnings) log.warn('notice', warning)
+  await ensureStateDirectory(parsed.stateDir)
   const standIns = await provideStandIns(parsed)
   const { config, sandbox } = standIns
   try {

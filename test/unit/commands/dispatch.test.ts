@@ -106,7 +106,7 @@ suite('the command line', () => {
     writeFileSync(join(root, 'file'), '')
     const { code, err } = await run(['--state-dir', join(root, 'file', 'state')])
     assert.equal(code, 73)
-    assert.match(err, /^tollgate: .*file\/state: cannot keep the development certificate here/)
+    assert.match(err, /^tollgate: .*file\/state: cannot be made: ENOTDIR/)
   })
 
   test('as a process, piped into a reader that leaves', () => {
