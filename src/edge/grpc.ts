@@ -192,9 +192,12 @@ function binary(bytes: Buffer): string {
   return bytes.toString('base64').replace(/=+$/, '')
 }
 
-/** Percent-encodes what is not printable ASCII: gRPC over HTTP/2, "Status-Message". */
+/**
+ * Percent-encodes what is not printable ASCII: gRPC over HTTP/2, "Status-Message". Spaces at the ends
+ * too: a field value may not have them (RFC 9113 section 8.2.1).
+ */
 export function encodeGrpcMessage(message: string): string {
-  return message.replace(/[^ -$&-~]+/g, (part) =>
+  return message.replace(/[^ -$&-~]+|^ +| +$/g, (part) =>
     Buffer.from(part).reduce(
       (text, byte) => `${text}%${byte.toString(16).toUpperCase().padStart(2, '0')}`,
       '',
