@@ -55,6 +55,11 @@ export abstract class Connection<Stream extends FlowStream>
   #blocks = 0
   /** Streams with something to send that is waiting. */
   readonly #blocked = new Set<Stream>()
+  /**
+   * Windows have been opened. What waits is sent after the whole chunk was read: many small updates
+   * would make as many small frames of it, and those as many updates again.
+   */
+  #isPumpDue = false
 
   constructor(socket: Duplex, limits: ConnectionLimits) {
     super(new Outbox(socket, () => this.#pumpAll()))
@@ -94,6 +99,10 @@ export abstract class Connection<Stream extends FlowStream>
     if (this.isClosed) return
     try {
       this.#reader.read(chunk)
+      if (this.#isPumpDue) {
+        this.#isPumpDue = false
+        this.#pumpAll()
+      }
     } catch (error) {
       if (!(error instanceof ConnectionError)) throw error
       this.fail(error.code, error.message)
@@ -320,7 +329,7 @@ export abstract class Connection<Stream extends FlowStream>
       this.sendWindow += increment
       if (this.sendWindow > MAX_WINDOW_BYTES)
         throw new ConnectionError(CODE.FLOW_CONTROL_ERROR, 'the window overflows')
-      this.#pumpAll()
+      this.#isPumpDue = true
       return
     }
     this.#expectStream(streamId, 'WINDOW_UPDATE')
@@ -331,7 +340,7 @@ export abstract class Connection<Stream extends FlowStream>
     stream.sendWindow += increment
     if (stream.sendWindow > MAX_WINDOW_BYTES)
       throw new StreamError(streamId, CODE.FLOW_CONTROL_ERROR, 'the window overflows')
-    if (this.#blocked.has(stream)) stream.pump()
+    this.#isPumpDue = true
   }
 
   #onSettings(flags: number, streamId: number, bytes: Buffer, start: number, length: number): void {

@@ -16,7 +16,7 @@ export const COST = {
   ack: 5,
   /** And one more for each value. */
   settings: 20,
-  priority: 2,
+  priority: 1,
   reset: 10,
   /** A reset of a stream that had its time: deadlines pass for many at once, and it is no rapid one. */
   lateReset: 0,
@@ -25,7 +25,7 @@ export const COST = {
   /** Less than `TINY_BYTES`, and not the last of its stream. */
   tinyData: 1,
   continuation: 10,
-  unknown: 5,
+  unknown: 2,
   goaway: 20,
   streamError: 20,
   refused: 10,

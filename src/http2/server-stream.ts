@@ -26,7 +26,7 @@ interface Unsent {
 const MAX_KEPT_RATIO = 4
 const MIN_KEPT_BYTES = 4096
 /** DATA sent that makes one window update by the client fair. */
-const BYTES_PER_POINT = 4096
+const BYTES_PER_POINT = 256
 
 export class ServerStream {
   readonly httpVersion = 2
