@@ -139,8 +139,8 @@ async fn call(channel: &Channel, command: &Value, message: Bytes) -> Result<(Byt
                 let (fields, body, _) = answer.into_parts();
                 return Ok((body, fields));
             }
-            // tonic itself cannot wait for a connection.
-            Err(status) if command["waits"] == true && was_refused(&status) => {
+            // tonic itself neither waits for a connection nor sends again what it never sent.
+            Err(status) if command["waits"] == true && was_not_sent(&status) => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             Err(status) => return Err(status),
@@ -148,12 +148,15 @@ async fn call(channel: &Channel, command: &Value, message: Bytes) -> Result<(Byt
     }
 }
 
-/// Whether there was nobody to connect to.
-fn was_refused(status: &Status) -> bool {
+/// Whether there was nobody to connect to, or the connection ended before the request was written.
+fn was_not_sent(status: &Status) -> bool {
     let mut cause = status.source();
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<io::Error>() {
             return error.kind() == io::ErrorKind::ConnectionRefused;
+        }
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
+            return true;
         }
         cause = error.source();
     }

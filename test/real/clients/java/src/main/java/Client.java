@@ -27,6 +27,7 @@ import java.nio.file.Path;
 import java.util.Base64;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
@@ -114,7 +115,11 @@ public final class Client {
 
   private static JsonArray received(Metadata metadata) {
     JsonArray fields = new JsonArray();
-    for (String name : new java.util.TreeSet<>(metadata.keys())) {
+    for (String name : new TreeSet<>(metadata.keys())) {
+      if (name.startsWith(":")) {
+        // Of an answer that is not gRPC's, the library keeps the HTTP status here.
+        continue;
+      }
       if (isBinary(name)) {
         for (byte[] value : metadata.getAll(binaryKey(name))) {
           fields.add(pair(name, Base64.getEncoder().encodeToString(value)));
@@ -203,6 +208,12 @@ public final class Client {
               answer.add("headers", received(done.headers()));
               answer.add("trailers", received(done.trailers()));
               say(answer);
+            })
+        .exceptionally(
+            failure -> {
+              failure.printStackTrace();
+              System.exit(1);
+              return null;
             });
   }
 
