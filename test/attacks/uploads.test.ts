@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { assertAccepted } from '../support/answers.ts'
+import { eventually } from '../support/eventually.ts'
 import { sumOf } from '../support/exposition.ts'
 import { TOKEN } from '../support/gateway.ts'
-import { FRAME, type RawHttp2 } from '../support/raw-http2.ts'
+import { FRAME, grpcFields, headerBlock, type RawHttp2 } from '../support/raw-http2.ts'
 import { arrived, startEngine } from './engine.ts'
 import { BAD, CODE, data, GOOD, open } from './frames.ts'
 import { collectGarbage } from './memory.ts'
@@ -147,4 +148,18 @@ test('memory that is short is taken from the peer that holds the most', async (t
     },
     { env: { HOLD: '5m', MAX_IN_FLIGHT_BYTES: '2MiB', MAX_BODY: '1MiB' }, tokens },
   )
+})
+
+test('a health check that never says what it asks is answered, and its stream ends', async (t) => {
+  await underAttack(t, async ({ open: connect }) => {
+    const attacker = await connect()
+    const fields = { ...grpcFields(undefined), ':path': '/grpc.health.v1.Health/Check' }
+    await attacker.write(open(1, headerBlock(fields)), data(1, Buffer.alloc(1)))
+    const [answer] = await eventually(() => {
+      const frames = attacker.of(1, FRAME.HEADERS)
+      return frames.length > 0 ? frames : undefined
+    }, 'an answer')
+    // DEADLINE_EXCEEDED.
+    assert.match(answer?.payload.toString('latin1') ?? '', /grpc-status.4$/)
+  })
 })
