@@ -6,7 +6,7 @@ import { bareTls } from './peers/small-proxy.ts'
 import { processTree, readMemory } from './processes.ts'
 
 /** Opened first and not counted: what a process takes once for many connections. */
-const WARM_UP_CONNECTIONS = 500
+const WARM_UP_CONNECTIONS = 1500
 const CONNECTIONS = 1000
 const SETTLE_MS = 2000
 
