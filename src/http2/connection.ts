@@ -26,6 +26,7 @@ import {
 } from './protocol.ts'
 import { ReceiveWindow } from './receive-window.ts'
 import { readSettings } from './settings.ts'
+import { WaitingStreams } from './waiting-streams.ts'
 
 const TABLE_BYTES = 4096
 /** RFC 7541 section 6.3: a dynamic table size update to 0. */
@@ -53,16 +54,10 @@ export abstract class Connection<Stream extends FlowStream>
   readonly #reader: FrameReader
   #block: PartialBlock | undefined
   #blocks = 0
-  /** Streams with something to send that is waiting. */
-  readonly #blocked = new Set<Stream>()
-  /**
-   * Windows have been opened. What waits is sent after the whole chunk was read: many small updates
-   * would make as many small frames of it, and those as many updates again.
-   */
-  #isPumpDue = false
+  readonly #waiting = new WaitingStreams<Stream>()
 
   constructor(socket: Duplex, limits: ConnectionLimits) {
-    super(new Outbox(socket, () => this.#pumpAll()))
+    super(new Outbox(socket, () => this.#waiting.pump(this.#isFull)))
     this.socket = socket
     this.limits = limits
     this.decoder = new HpackDecoder({ maxTableBytes: TABLE_BYTES, ...limits })
@@ -99,10 +94,7 @@ export abstract class Connection<Stream extends FlowStream>
     if (this.isClosed) return
     try {
       this.#reader.read(chunk)
-      if (this.#isPumpDue) {
-        this.#isPumpDue = false
-        this.#pumpAll()
-      }
+      this.#waiting.pumpIfOpened(this.#isFull)
     } catch (error) {
       if (!(error instanceof ConnectionError)) throw error
       this.fail(error.code, error.message)
@@ -222,15 +214,15 @@ export abstract class Connection<Stream extends FlowStream>
 
   /** Registers a stream that waits for window or socket. */
   block(stream: Stream): void {
-    this.#blocked.add(stream)
+    this.#waiting.add(stream)
   }
 
   unblock(stream: Stream): void {
-    this.#blocked.delete(stream)
+    this.#waiting.delete(stream)
   }
 
   get blockedStreams(): number {
-    return this.#blocked.size
+    return this.#waiting.size
   }
 
   /** What a header block begins with where `owesTableUpdate`. */
@@ -274,7 +266,7 @@ export abstract class Connection<Stream extends FlowStream>
     this.isClosed = true
     this.outbox.flush()
     this.outbox.close()
-    this.#blocked.clear()
+    this.#waiting.clear()
     this.onShut()
     this.streams.clear()
     endSocket(this.socket, code === CODE.NO_ERROR)
@@ -329,7 +321,7 @@ export abstract class Connection<Stream extends FlowStream>
       this.sendWindow += increment
       if (this.sendWindow > MAX_WINDOW_BYTES)
         throw new ConnectionError(CODE.FLOW_CONTROL_ERROR, 'the window overflows')
-      this.#isPumpDue = true
+      this.#waiting.opened()
       return
     }
     this.#expectStream(streamId, 'WINDOW_UPDATE')
@@ -340,7 +332,7 @@ export abstract class Connection<Stream extends FlowStream>
     stream.sendWindow += increment
     if (stream.sendWindow > MAX_WINDOW_BYTES)
       throw new StreamError(streamId, CODE.FLOW_CONTROL_ERROR, 'the window overflows')
-    this.#isPumpDue = true
+    this.#waiting.opened()
   }
 
   #onSettings(flags: number, streamId: number, bytes: Buffer, start: number, length: number): void {
@@ -356,7 +348,7 @@ export abstract class Connection<Stream extends FlowStream>
     for (const [id, value] of readSettings(bytes, start, length)) this.#applySetting(id, value)
     this.writeFrame(FRAME.SETTINGS, FLAG.ACK, 0, EMPTY)
     // Behind the ACK: what is sent on larger windows must not be taken for a breach of the old ones.
-    this.#pumpAll()
+    this.#waiting.pump(this.#isFull)
     this.onSettings()
   }
 
@@ -389,12 +381,7 @@ export abstract class Connection<Stream extends FlowStream>
     }
   }
 
-  #pumpAll(): void {
-    for (const stream of [...this.#blocked]) {
-      if (this.outbox.isFull) return
-      stream.pump()
-    }
-  }
+  readonly #isFull = (): boolean => this.outbox.isFull
 }
 
 const EMPTY = Buffer.alloc(0)

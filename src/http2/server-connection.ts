@@ -27,12 +27,16 @@ const MAX_UNREAD_BYTES = 64 * 1024
 /** Points given back for a request that came to an answer. */
 const REFUND = 20
 
+const refuseRests = (connection: ServerConnection): void => connection.refuseRests()
+
 export class ServerConnection extends Connection<ServerStream> {
   readonly #options: ServerOptions
   /** The preface, as long as it has not arrived whole. */
   #preface: PrefaceReader | undefined = new PrefaceReader()
   #lastStream = 0
   readonly #ended: EndedStreams
+  /** Streams answered before the end of their requests, until the next turn. */
+  readonly #unwanted: number[] = []
   readonly #blocks: BlockMemory<RequestFields>
   #current: ServerStream | undefined
   #currentLength = 0
@@ -125,7 +129,7 @@ export class ServerConnection extends Connection<ServerStream> {
     if (this.#isLeaving || this.isClosed) return
     this.#isLeaving = true
     this.writeGoaway(this.#lastStream, CODE.NO_ERROR)
-    if (this.streams.size === 0) this.shut(CODE.NO_ERROR)
+    this.#leaveIfDone()
   }
 
   /** Resets a stream for a reason of ours. */
@@ -139,11 +143,23 @@ export class ServerConnection extends Connection<ServerStream> {
 
   /** A stream has sent its answer. */
   finish(stream: ServerStream): void {
-    // The rest of the request is refused without an error: RFC 9113 section 8.1.
-    if (!stream.hasPeerEnded) this.writeReset(stream.id, CODE.NO_ERROR)
+    // Behind the answer, in a write of its own: curl 7 loses an answer that it reads together with the reset.
+    if (!stream.hasPeerEnded && this.#unwanted.push(stream.id) === 1)
+      setImmediate(refuseRests, this)
     this.#remove(stream, stream.hasPeerEnded)
     this.refund(REFUND)
     this.#leaveIfDone()
+  }
+
+  /**
+   * Refuses what is left of requests that were answered before their end, without an error: RFC 9113
+   * section 8.1. Most have come to their end meanwhile.
+   */
+  refuseRests(): void {
+    for (const streamId of this.#unwanted)
+      if (!this.isClosed && this.#ended.windowOf(streamId) !== undefined)
+        this.writeReset(streamId, CODE.NO_ERROR)
+    this.#unwanted.length = 0
   }
 
   protected override receive(chunk: Buffer): void {
@@ -350,7 +366,9 @@ export class ServerConnection extends Connection<ServerStream> {
   }
 
   #leaveIfDone(): void {
-    if (this.#isLeaving && this.streams.size === 0) this.shut(CODE.NO_ERROR)
+    if (!this.#isLeaving || this.streams.size > 0) return
+    this.refuseRests()
+    this.shut(CODE.NO_ERROR)
   }
 
   #pauseReading(): void {
