@@ -19,6 +19,7 @@ import { isTrailerList, type RequestFields, requestFields } from './request-fiel
 import type { ServerOptions } from './server-options.ts'
 import { ServerStream } from './server-stream.ts'
 import { Unfinished } from './unfinished.ts'
+import { UnwantedRests } from './unwanted-rests.ts'
 
 /** Less data than this in a frame costs more to handle than it carries. */
 const TINY_BYTES = 64
@@ -27,16 +28,13 @@ const MAX_UNREAD_BYTES = 64 * 1024
 /** Points given back for a request that came to an answer. */
 const REFUND = 20
 
-const refuseRests = (connection: ServerConnection): void => connection.refuseRests()
-
 export class ServerConnection extends Connection<ServerStream> {
   readonly #options: ServerOptions
   /** The preface, as long as it has not arrived whole. */
   #preface: PrefaceReader | undefined = new PrefaceReader()
   #lastStream = 0
   readonly #ended: EndedStreams
-  /** Streams answered before the end of their requests, until the next turn. */
-  readonly #unwanted: number[] = []
+  readonly #unwanted = new UnwantedRests((streamId) => this.#refuseRest(streamId))
   readonly #blocks: BlockMemory<RequestFields>
   #current: ServerStream | undefined
   #currentLength = 0
@@ -143,23 +141,16 @@ export class ServerConnection extends Connection<ServerStream> {
 
   /** A stream has sent its answer. */
   finish(stream: ServerStream): void {
-    // Behind the answer, in a write of its own: curl 7 loses an answer that it reads together with the reset.
-    if (!stream.hasPeerEnded && this.#unwanted.push(stream.id) === 1)
-      setImmediate(refuseRests, this)
+    if (!stream.hasPeerEnded) this.#unwanted.add(stream.id)
     this.#remove(stream, stream.hasPeerEnded)
     this.refund(REFUND)
     this.#leaveIfDone()
   }
 
-  /**
-   * Refuses what is left of requests that were answered before their end, without an error: RFC 9113
-   * section 8.1. Most have come to their end meanwhile.
-   */
-  refuseRests(): void {
-    for (const streamId of this.#unwanted)
-      if (!this.isClosed && this.#ended.windowOf(streamId) !== undefined)
-        this.writeReset(streamId, CODE.NO_ERROR)
-    this.#unwanted.length = 0
+  /** Without an error: RFC 9113 section 8.1. Most have come to their end meanwhile. */
+  #refuseRest(streamId: number): void {
+    if (this.isClosed || this.#ended.windowOf(streamId) === undefined) return
+    this.writeReset(streamId, CODE.NO_ERROR)
   }
 
   protected override receive(chunk: Buffer): void {
@@ -367,7 +358,7 @@ export class ServerConnection extends Connection<ServerStream> {
 
   #leaveIfDone(): void {
     if (!this.#isLeaving || this.streams.size > 0) return
-    this.refuseRests()
+    this.#unwanted.refuseAll()
     this.shut(CODE.NO_ERROR)
   }
 
