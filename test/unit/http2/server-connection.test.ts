@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import { CODE, FLAG, FRAME, SETTING } from '../../../src/http2/protocol.ts'
 import type { Field } from './reference-hpack.ts'
 import {
@@ -91,19 +92,45 @@ describe('ServerConnection: answers', () => {
     }
   })
 
-  it('tells a client to stop sending what is not read any more, without an error', () => {
+  it('tells a client to stop sending what is not read any more, without an error', async () => {
     const test = serve()
     const { stream, request } = open(test, 1, false)
     test.peer.sendData(stream, Buffer.alloc(1000), false)
     request.stream.answer(200, END_OK)
     test.peer.read()
     assert.equal(stream.hasEngineEnded, true)
+    // curl 7 loses an answer that it reads together with the reset.
+    assert.equal(stream.engineReset, undefined)
+    await turn()
+    test.peer.read()
     assert.equal(stream.engineReset, CODE.NO_ERROR)
     // What crossed the reset is no mistake: section 5.1.
     test.peer.sendData(stream, Buffer.alloc(2000), false)
     test.peer.sendData(stream, Buffer.alloc(100), true, 20)
     expectClean(test)
     assert.deepEqual(test.misuses, [])
+  })
+
+  it('has nothing to stop where the request comes to its end right behind the answer', async () => {
+    const test = serve()
+    const { stream, request } = open(test, 1, false)
+    request.stream.answer(401, {})
+    test.peer.sendData(stream, Buffer.alloc(1000), true)
+    await turn()
+    test.peer.read()
+    assert.equal(stream.hasEngineEnded, true)
+    assert.equal(stream.engineReset, undefined)
+    expectClean(test)
+  })
+
+  it('tells a client to stop before the connection ends with its answer', () => {
+    const test = serve()
+    const { stream, request } = open(test, 1, false)
+    request.stream.answer(403, { connection: 'close' })
+    test.peer.read()
+    assert.equal(stream.hasEngineEnded, true)
+    assert.equal(stream.engineReset, CODE.NO_ERROR)
+    assert.equal(test.connection.isClosed, true)
   })
 })
 
