@@ -81,13 +81,19 @@ export class ServerStream {
     return this
   }
 
-  /** Begins to deliver the body. Fails at once where the stream is over. */
+  /**
+   * Begins to deliver the body, and asks for it where the client waits for that (RFC 9110 section
+   * 10.1.1). Fails at once where the stream is over.
+   */
   start(reader: BodyReader): void {
     if (this.#isOver) {
       reader.failed(new Error('the stream is over'))
       return
     }
     this.#reader = reader
+    if (this.headers.expect !== undefined && this.#awaitsContinue()) {
+      this.#writeBlock(statusBlock(100), EMPTY, false)
+    }
     this.resume()
   }
 
@@ -267,6 +273,13 @@ export class ServerStream {
     const listeners = this.#goneListeners
     this.#goneListeners = undefined
     if (listeners !== undefined) for (const listener of listeners) listener()
+  }
+
+  #awaitsContinue(): boolean {
+    const { expect } = this.headers
+    const hasCome = this.#receiveWindow < this.#connection.limits.streamWindowBytes
+    const isAsked = typeof expect === 'string' && expect.toLowerCase() === '100-continue'
+    return isAsked && !hasCome && !this.hasPeerEnded
   }
 
   #tellEnd(): void {

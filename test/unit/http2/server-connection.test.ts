@@ -135,6 +135,37 @@ describe('ServerConnection: answers', () => {
 })
 
 describe('ServerConnection: request bodies', () => {
+  it('asks for a body that waits to be asked for, and not for one that came or is refused', () => {
+    // RFC 9110 section 10.1.1.
+    const expect = [['expect', '100-Continue']] as const
+    const asked = serve()
+    const { stream, request } = open(asked, 1, false, expect)
+    asked.peer.read()
+    assert.deepEqual(stream.sections, [])
+    request.stream.start(request)
+    asked.peer.read()
+    assert.deepEqual(stream.sections, [[[':status', '100']]])
+    asked.peer.sendData(stream, Buffer.from('body'), true)
+    assert.equal(request.received.toString(), 'body')
+    request.stream.answer(200, {})
+    asked.peer.read()
+    assert.deepEqual(stream.sections, [[[':status', '100']], [[':status', '200']]])
+    expectClean(asked)
+
+    const refused = serve()
+    const second = open(refused, 1, false, expect)
+    second.request.stream.answer(401, {})
+    refused.peer.read()
+    assert.deepEqual(second.stream.sections, [[[':status', '401']]])
+
+    const came = serve()
+    const third = open(came, 1, false, expect)
+    came.peer.sendData(third.stream, Buffer.from('body'), false)
+    third.request.stream.start(third.request)
+    came.peer.read()
+    assert.deepEqual(third.stream.sections, [])
+  })
+
   it('delivers what comes before and after the start, pausing where asked', () => {
     const test = serve()
     const { stream, request } = open(test, 1, false)
