@@ -23,12 +23,11 @@ export const ENDING_CASES: readonly Case[] = [
       const replies = await Promise.all(
         waits.map((timeoutMs) => scene.call(name, message, { timeoutMs })),
       )
-      assert.deepEqual(
-        replies.map(({ code }) => code),
-        // tonic has no other word for its own timeout.
-        waits.map(() => (scene.library === 'tonic' ? CODE.CANCELLED : CODE.DEADLINE_EXCEEDED)),
-        replies.map((reply) => reply.message).join('; '),
-      )
+      for (const { code, message: words } of replies) {
+        // tonic's own timer has another word for it than the gateway, whichever is first.
+        const isOwn = scene.library === 'tonic' && code === CODE.CANCELLED
+        assert.ok(isOwn || code === CODE.DEADLINE_EXCEEDED, `code ${code}: ${words}`)
+      }
       assert.equal(scene.collector.reached.length, waits.length)
       for (const { headers } of scene.collector.reached)
         assert.match(String(headers['grpc-timeout']), /^\d{1,4}m$/)
