@@ -6,10 +6,10 @@ import { HpackDecoder } from '../../src/http2/hpack-decoder.ts'
 import { requestFields } from '../../src/http2/request-fields.ts'
 import { eventually } from '../support/eventually.ts'
 import { sumOf } from '../support/exposition.ts'
+import { heapBytes } from '../support/garbage.ts'
 import { TOKEN } from '../support/gateway.ts'
 import { FLAG, FRAME, frame, grpcFields, headerBlock, type RawHttp2 } from '../support/raw-http2.ts'
 import { CODE, GOOD, request, times } from './frames.ts'
-import { heapBytes } from './memory.ts'
 import { underAttack } from './scene.ts'
 
 const WHOLE = FLAG.END_HEADERS | FLAG.END_STREAM

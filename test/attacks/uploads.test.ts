@@ -4,11 +4,11 @@ import { test } from 'node:test'
 import { assertAccepted } from '../support/answers.ts'
 import { eventually } from '../support/eventually.ts'
 import { sumOf } from '../support/exposition.ts'
+import { collectGarbage } from '../support/garbage.ts'
 import { TOKEN } from '../support/gateway.ts'
 import { FRAME, grpcFields, headerBlock, type RawHttp2 } from '../support/raw-http2.ts'
 import { arrived, startEngine } from './engine.ts'
 import { BAD, CODE, data, GOOD, open } from './frames.ts'
-import { collectGarbage } from './memory.ts'
 import { refusals, underAttack } from './scene.ts'
 
 const PIECE = Buffer.alloc(16_384)

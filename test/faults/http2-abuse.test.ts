@@ -9,6 +9,7 @@ import { assertAccepted } from '../support/answers.ts'
 import { frame as grpcFrame } from '../support/client.ts'
 import { eventually } from '../support/eventually.ts'
 import { sumOf } from '../support/exposition.ts'
+import { collectGarbage } from '../support/garbage.ts'
 import {
   startGateway,
   type TestGateway,
@@ -66,7 +67,9 @@ async function underAttack(
   await gateway.assertInvariant()
 }
 
+/** What is in use, and not what has only not been collected yet. */
 function memoryBytes(): number {
+  collectGarbage()
   const { heapUsed, external } = process.memoryUsage()
   return heapUsed + external
 }
