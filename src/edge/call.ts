@@ -45,7 +45,7 @@ export interface Call {
   ): void
   /** Ends the call without an answer. */
   abandon(): void
-  /** Calls back once if the client goes away before the answer has been sent; at once if it has already. */
+  /** Calls back once if the client goes away before it is answered; at once if it has already. */
   onGone(listener: () => void): void
 }
 

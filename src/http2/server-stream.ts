@@ -131,6 +131,8 @@ export class ServerStream {
     const block = fieldBlock(closes ? withoutConnection(fields) : fields)
     const trailerBlock = trailers === undefined ? undefined : fieldBlock(trailers)
     this.isAnswered = true
+    // Nobody waits for the client any more; what listens would keep all of the call until it has read.
+    this.#goneListeners = undefined
     this.#hasToldEnd = true
     this.#drop()
     const bodyBytes = body === undefined ? 0 : body.length
@@ -173,7 +175,7 @@ export class ServerStream {
     this.#connection.resetStream(this, CODE.CANCEL)
   }
 
-  /** Calls back once if the client goes away before the answer was sent; at once if it has already. */
+  /** Calls back once if the client goes away before it is answered; at once if it has already. */
   onGone(listener: () => void): void {
     if (this.#isGone) listener()
     else if (this.#goneListeners === undefined) this.#goneListeners = [listener]
