@@ -145,11 +145,6 @@ export class Http1Engine {
     await Promise.all(endings)
   }
 
-  /** Connections open now. */
-  get size(): number {
-    return this.#sockets.size
-  }
-
   /** Ends every connection at once. */
   destroy(): void {
     for (const socket of this.#sockets) socket.destroy()
@@ -254,6 +249,8 @@ class Http1Call implements Call, Body {
     const { raw } = this.#reply
     if (this.isAnswered || raw.destroyed) return
     this.isAnswered = true
+    // What listens would keep all of the call until the client has read.
+    this.#gone.forget()
     const rest = this.#rest()
     const closes =
       headers.connection === 'close' || this.#isDraining() || rest === 'large' || rest === 'unsent'

@@ -82,11 +82,6 @@ export class Listener {
     })
   }
 
-  /** Connections open now. */
-  get open(): number {
-    return this.#open
-  }
-
   /** Opens a port. Rejects with Node's error (EADDRINUSE, EACCES) where it cannot. Resolves with the address taken. */
   listen(port: Port, { host, port: number }: ListenAddress): Promise<ListenAddress> {
     const server = createServer(

@@ -26,8 +26,6 @@ export interface AnswerReader {
 export class ClientStream {
   readonly id: number
   sendWindow: number
-  /** The code that ended it, as in `onClosed`. */
-  closeCode: number | undefined
   hasPeerEnded = false
   /** A final header section has arrived. */
   hasAnswer = false
@@ -78,7 +76,6 @@ export class ClientStream {
   reset(code: number): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.closeCode = code
     this.#connection.writeReset(this.id, code)
     this.#connection.forget(this)
   }
@@ -190,7 +187,6 @@ export class ClientStream {
   close(code: number | undefined, isUnseen: boolean): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.closeCode = code
     this.#queue = []
     this.#queuedBytes = 0
     this.#connection.forget(this)
