@@ -34,7 +34,7 @@ export class ServerConnection extends Connection<ServerStream> {
   #preface: PrefaceReader | undefined = new PrefaceReader()
   #lastStream = 0
   readonly #ended: EndedStreams
-  readonly #unwanted = new UnwantedRests((streamId) => this.#refuseRest(streamId))
+  readonly #unwanted = new UnwantedRests((streamIds) => this.#refuseRests(streamIds))
   readonly #blocks: BlockMemory<RequestFields>
   #current: ServerStream | undefined
   #currentLength = 0
@@ -148,9 +148,11 @@ export class ServerConnection extends Connection<ServerStream> {
   }
 
   /** Without an error: RFC 9113 section 8.1. Most have come to their end meanwhile. */
-  #refuseRest(streamId: number): void {
-    if (this.isClosed || this.#ended.windowOf(streamId) === undefined) return
-    this.writeReset(streamId, CODE.NO_ERROR)
+  #refuseRests(streamIds: readonly number[]): void {
+    if (this.isClosed) return
+    for (const id of streamIds)
+      if (this.#ended.windowOf(id) !== undefined) this.writeReset(id, CODE.NO_ERROR)
+    this.#leaveIfDone()
   }
 
   protected override receive(chunk: Buffer): void {
@@ -357,8 +359,7 @@ export class ServerConnection extends Connection<ServerStream> {
   }
 
   #leaveIfDone(): void {
-    if (!this.#isLeaving || this.streams.size > 0) return
-    this.#unwanted.refuseAll()
+    if (!this.#isLeaving || this.streams.size > 0 || !this.#unwanted.isEmpty) return
     this.shut(CODE.NO_ERROR)
   }
 

@@ -166,7 +166,8 @@ export class ServerStream {
         this.pump()
       }
     }
-    if (closes) connection.leave()
+    // Behind the answer: see UnwantedRests.
+    if (closes) setImmediate(leave, connection)
     if (this.#unsent === undefined) this.#finish()
   }
 
@@ -378,3 +379,5 @@ function withoutConnection(fields: OutgoingFields): OutgoingFields {
   }
   return rest
 }
+
+const leave = (connection: ServerConnection): void => connection.leave()

@@ -1,14 +1,14 @@
 /**
  * Streams that were answered before the end of their requests. What is left of those is refused
  * behind the answer, in a write of its own: curl 7 loses an answer that it reads together with the
- * reset.
+ * reset, or with the GOAWAY of a connection that ends with it.
  */
 export class UnwantedRests {
   readonly #streams: number[] = []
-  readonly #refuse: (streamId: number) => void
+  readonly #refuse: (streamIds: readonly number[]) => void
 
-  /** `refuse` is called for each stream in the next turn of the event loop. */
-  constructor(refuse: (streamId: number) => void) {
+  /** `refuse` is called for all of them in the next turn of the event loop. */
+  constructor(refuse: (streamIds: readonly number[]) => void) {
     this.#refuse = refuse
   }
 
@@ -16,10 +16,13 @@ export class UnwantedRests {
     if (this.#streams.push(streamId) === 1) setImmediate(refuseAll, this)
   }
 
-  /** Refuses them now. */
+  /** Whether none is left to refuse. */
+  get isEmpty(): boolean {
+    return this.#streams.length === 0
+  }
+
   refuseAll(): void {
-    for (const streamId of this.#streams) this.#refuse(streamId)
-    this.#streams.length = 0
+    this.#refuse(this.#streams.splice(0))
   }
 }
 

@@ -123,14 +123,29 @@ describe('ServerConnection: answers', () => {
     expectClean(test)
   })
 
-  it('tells a client to stop before the connection ends with its answer', () => {
-    const test = serve()
-    const { stream, request } = open(test, 1, false)
-    request.stream.answer(403, { connection: 'close' })
-    test.peer.read()
-    assert.equal(stream.hasEngineEnded, true)
-    assert.equal(stream.engineReset, CODE.NO_ERROR)
-    assert.equal(test.connection.isClosed, true)
+  it('tells a client to stop behind an answer that the connection ends with', async () => {
+    const endings = [
+      ({ request }: ReturnType<typeof open>) => request.stream.answer(403, { connection: 'close' }),
+      ({ request }: ReturnType<typeof open>, { connection }: ServerUnderTest) => {
+        connection.leave()
+        request.stream.answer(403, {})
+      },
+    ]
+    for (const [isLeaving, end] of endings.entries()) {
+      const test = serve()
+      const opened = open(test, 1, false)
+      end(opened, test)
+      test.peer.read()
+      assert.equal(opened.stream.hasEngineEnded, true)
+      // curl 7 loses an answer that it reads together with the reset, or with a GOAWAY.
+      assert.equal(opened.stream.engineReset, undefined)
+      assert.equal(test.peer.goaways.length, isLeaving)
+      await turn()
+      test.peer.read()
+      assert.equal(opened.stream.engineReset, CODE.NO_ERROR)
+      assert.deepEqual(test.peer.goaways, [{ lastStream: 1, code: 0 }])
+      assert.equal(test.connection.isClosed, true)
+    }
   })
 })
 
@@ -428,13 +443,14 @@ describe('ServerConnection: the end', () => {
     ])
   })
 
-  it('closes on an answer with connection: close, and does not send the field', () => {
+  it('closes on an answer with connection: close, and does not send the field', async () => {
     const test = serve()
     const { stream, request } = open(test, 1, true)
     request.stream.answer(403, { connection: 'close' }, Buffer.from('no'))
     test.peer.read()
     assert.deepEqual(stream.sections, [[[':status', '403']]])
     assert.equal(stream.hasEngineEnded, true)
+    await turn()
     assert.equal(test.connection.isClosed, true)
   })
 
