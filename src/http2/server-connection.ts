@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { BlockMemory, TOO_LARGE } from './block-memory.ts'
 import { Connection } from './connection.ts'
 import { EndedStreams } from './ended-streams.ts'
+import { LastWords } from './last-words.ts'
 import { COST } from './patience.ts'
 import { PrefaceReader } from './preface.ts'
 import { Progress } from './progress.ts'
@@ -19,7 +20,6 @@ import { isTrailerList, type RequestFields, requestFields } from './request-fiel
 import type { ServerOptions } from './server-options.ts'
 import { ServerStream } from './server-stream.ts'
 import { Unfinished } from './unfinished.ts'
-import { UnwantedRests } from './unwanted-rests.ts'
 
 /** Less data than this in a frame costs more to handle than it carries. */
 const TINY_BYTES = 64
@@ -34,7 +34,7 @@ export class ServerConnection extends Connection<ServerStream> {
   #preface: PrefaceReader | undefined = new PrefaceReader()
   #lastStream = 0
   readonly #ended: EndedStreams
-  readonly #unwanted = new UnwantedRests((streamIds) => this.#refuseRests(streamIds))
+  readonly #lastWords = new LastWords((rests, last) => this.#sayLastWords(rests, last))
   readonly #blocks: BlockMemory<RequestFields>
   #current: ServerStream | undefined
   #currentLength = 0
@@ -126,8 +126,7 @@ export class ServerConnection extends Connection<ServerStream> {
   leave(): void {
     if (this.#isLeaving || this.isClosed) return
     this.#isLeaving = true
-    this.writeGoaway(this.#lastStream, CODE.NO_ERROR)
-    this.#leaveIfDone()
+    this.#lastWords.leave(this.#lastStream)
   }
 
   /** Resets a stream for a reason of ours. */
@@ -141,17 +140,18 @@ export class ServerConnection extends Connection<ServerStream> {
 
   /** A stream has sent its answer. */
   finish(stream: ServerStream): void {
-    if (!stream.hasPeerEnded) this.#unwanted.add(stream.id)
+    if (!stream.hasPeerEnded) this.#lastWords.refuseRest(stream.id)
     this.#remove(stream, stream.hasPeerEnded)
     this.refund(REFUND)
     this.#leaveIfDone()
   }
 
-  /** Without an error: RFC 9113 section 8.1. Most have come to their end meanwhile. */
-  #refuseRests(streamIds: readonly number[]): void {
+  /** Rests are refused without an error: RFC 9113 section 8.1. Most have come to their end meanwhile. */
+  #sayLastWords(rests: readonly number[], lastStream: number | undefined): void {
     if (this.isClosed) return
-    for (const id of streamIds)
+    for (const id of rests)
       if (this.#ended.windowOf(id) !== undefined) this.writeReset(id, CODE.NO_ERROR)
+    if (lastStream !== undefined) this.writeGoaway(lastStream, CODE.NO_ERROR)
     this.#leaveIfDone()
   }
 
@@ -359,7 +359,7 @@ export class ServerConnection extends Connection<ServerStream> {
   }
 
   #leaveIfDone(): void {
-    if (!this.#isLeaving || this.streams.size > 0 || !this.#unwanted.isEmpty) return
+    if (!this.#isLeaving || this.streams.size > 0 || this.#lastWords.areWaiting) return
     this.shut(CODE.NO_ERROR)
   }
 

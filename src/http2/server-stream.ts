@@ -166,8 +166,7 @@ export class ServerStream {
         this.pump()
       }
     }
-    // Behind the answer: see UnwantedRests.
-    if (closes) setImmediate(leave, connection)
+    if (closes) connection.leave()
     if (this.#unsent === undefined) this.#finish()
   }
 
@@ -379,5 +378,3 @@ function withoutConnection(fields: OutgoingFields): OutgoingFields {
   }
   return rest
 }
-
-const leave = (connection: ServerConnection): void => connection.leave()

@@ -72,8 +72,9 @@ test('rapid reset without a token is answered each time, until it bans', async (
   const act = async ({ open: connect, gateway }: Scene) => {
     const attacker = await connect({}, '127.0.0.2')
     await untilOver(attacker, (id) => Buffer.concat([open(id, BAD), reset(id)]))
-    // A ban ends the connection with the answer that tells of it.
-    assert.equal(await attacker.ended(), CODE.NO_ERROR)
+    // A ban ends the connection behind the answer that tells of it, what has come by then as a flood.
+    const code = await attacker.ended()
+    assert.ok(code === CODE.NO_ERROR || code === CODE.ENHANCE_YOUR_CALM, `code ${code}`)
     const { banned = 0, token_unknown: unknown } = await gateway.outcomes()
     assert.equal(unknown, 5)
     assert.ok(banned <= 1, `${banned} more were answered`)
