@@ -62,8 +62,7 @@ export class ServerConnection extends Connection<ServerStream> {
     this.#ended = new EndedStreams(options.maxStreams)
     this.#blocks = new BlockMemory(this.decoder, requestFields)
     this.nowMs = nowMs
-    this.#startedMs = nowMs
-    this.#activeMs = nowMs
+    this.#startedMs = this.#activeMs = nowMs
     this.#writing = new Progress(nowMs)
     this.#sending = new Progress(nowMs)
     socket.on('drain', () => socket.resume())
