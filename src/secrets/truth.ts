@@ -6,14 +6,22 @@ export interface Version {
   readonly text: string | undefined
   /** What tells this reading from the next one: a version number, a digest. */
   readonly version: string
+  /**
+   * Set for what its successor has replaced, as Unix milliseconds: no token in it is accepted from
+   * then on, whatever it says of itself.
+   */
+  readonly acceptedUntilMs?: number
 }
 
 /** A place that can be read again and again. */
 export interface Source {
   /** The place, as the operator wrote it. */
   readonly place: string
-  /** Reads all of it. @throws {SourceFault} or {FileFault}, in words. */
-  read(): Promise<readonly Version[]>
+  /**
+   * Reads all of it, what counts first ahead of the rest. `signal` ends a read that takes too long.
+   * @throws {SourceFault} or {FileFault}, in words.
+   */
+  read(signal?: AbortSignal): Promise<readonly Version[]>
   /** Gives back what it holds: leases, sockets. */
   close(): Promise<void>
 }
