@@ -1,0 +1,29 @@
+/** Opens what delivers to a place, by the word in front of its colon. */
+import type { Delivery } from './delivery.ts'
+import { ExecDelivery } from './exec-delivery.ts'
+import { FileDelivery } from './file-delivery.ts'
+import type { Place } from './place.ts'
+import { SourceFault } from './source-fault.ts'
+
+/** What deliveries need besides their place; each part only for places of its kind. */
+export interface DeliverySettings {
+  /** How long a program or a server may take over one delivery. */
+  readonly timeoutMs: number
+}
+
+/** @throws {SourceFault} in words, where the place is not one to deliver to, or a setting is missing. */
+export async function openDelivery(place: Place, settings: DeliverySettings): Promise<Delivery> {
+  switch (place.scheme) {
+    case 'file':
+      return new FileDelivery(place)
+    case 'exec':
+      return new ExecDelivery(place, settings)
+    default:
+      throw new SourceFault(
+        place.text,
+        'tokens cannot be delivered there',
+        'deliver to file:, exec:, vault:, aws:, dokploy: or keyring:',
+        { isTemporary: false },
+      )
+  }
+}
