@@ -10,7 +10,7 @@ import type { Arrival, Peer } from '../pipeline/arrival.ts'
 import type { Refusal } from '../pipeline/outcome.ts'
 import type { Collector, CollectorAnswer, Format, HttpAnswer } from '../pipeline/parcel.ts'
 import { httpFromGrpc, rpcStatusOfHttp } from './answers.ts'
-import type { Call } from './call.ts'
+import type { Call, OutgoingFields } from './call.ts'
 import type { Dialect, Shape } from './exchange.ts'
 import { contentLength, ENCODINGS, first, mediaType, parseEncoding } from './headers.ts'
 import { tooLargeRefusal } from './intake.ts'
@@ -22,6 +22,8 @@ const CONTENT_TYPES = {
   protobuf: 'application/x-protobuf',
   json: 'application/json',
 } as const satisfies Record<Format, string>
+/** Refusals kept ready; their words differ in few ways. */
+const MAX_REFUSALS = 1000
 const PATHS = SIGNALS.map((signal) => HTTP_PATHS[signal]).join(', ')
 
 export interface HttpReading {
@@ -115,21 +117,44 @@ export const httpDialect: Dialect = {
   },
 
   refuse(call: Call, { format }: Shape, { userAgent }: Arrival, refusal: Refusal): number {
-    const { reason } = refusal
-    const { grpc: code, closes } = wireOf(reason)
-    const seconds = retryAfterSeconds(refusal)
-    const message = wordsOf(refusal)
-    const violation = reason === 'malformed' ? { field: 'body', description: message } : undefined
-    const body = statusBody({ code, message, retryAfterSeconds: seconds, violation }, format)
-    const status = httpStatusFor(reason, userAgent)
-    const fields: Record<string, string> = { 'content-type': CONTENT_TYPES[format] }
-    if (seconds !== undefined) fields['retry-after'] = String(seconds)
-    if (status === 401) fields['www-authenticate'] = 'Bearer realm="otlp"'
-    if (reason === 'bad_method') fields.allow = 'POST'
-    if (closes) fields.connection = 'close'
-    call.answer(status, fields, body)
+    const { fields, body } = refusalIn(format, refusal)
+    call.answer(httpStatusFor(refusal.reason, userAgent), fields, body)
     return body.length
   },
+}
+
+interface RefusalAnswer {
+  readonly fields: OutgoingFields
+  readonly body: Buffer
+}
+
+const refusals = new Map<string, RefusalAnswer>()
+
+/** The fields and the body of a refusal. Made once for each that differs, and bounded. */
+function refusalIn(format: Format, refusal: Refusal): RefusalAnswer {
+  const seconds = retryAfterSeconds(refusal)
+  const key = `${format} ${refusal.reason} ${seconds} ${refusal.detail}`
+  let known = refusals.get(key)
+  if (known === undefined) {
+    known = makeRefusal(format, refusal, seconds)
+    if (refusals.size >= MAX_REFUSALS) refusals.clear()
+    refusals.set(key, known)
+  }
+  return known
+}
+
+function makeRefusal(format: Format, refusal: Refusal, seconds: number | undefined): RefusalAnswer {
+  const { reason } = refusal
+  const { grpc: code, http: status, closes } = wireOf(reason)
+  const message = wordsOf(refusal)
+  const violation = reason === 'malformed' ? { field: 'body', description: message } : undefined
+  const body = statusBody({ code, message, retryAfterSeconds: seconds, violation }, format)
+  const fields: Record<string, string> = { 'content-type': CONTENT_TYPES[format] }
+  if (seconds !== undefined) fields['retry-after'] = String(seconds)
+  if (status === 401) fields['www-authenticate'] = 'Bearer realm="otlp"'
+  if (reason === 'bad_method') fields.allow = 'POST'
+  if (closes) fields.connection = 'close'
+  return { fields, body }
 }
 
 /** A redirect must never reach a client: some count it as success. */
