@@ -1,0 +1,102 @@
+/** A server with HashiCorp Vault or OpenBao: logs in by itself, and asks with a token that is in force. */
+import { SourceFault } from '../source-fault.ts'
+import { type Answer, type Ask, Exchange } from './exchange.ts'
+import { isBadToken, Login } from './login.ts'
+import { type Lease, Session } from './session.ts'
+import type { VaultSettings } from './settings.ts'
+
+export type { VaultLogin, VaultSettings } from './settings.ts'
+
+const DEFAULT_TIMEOUT_MS = 10_000
+
+/**
+ * One server and one identity, shared by all places there: a source, a truth and a delivery made with
+ * the same client log in once. The last of them that is closed closes the client; it opens again when
+ * it is used again.
+ */
+export class VaultClient {
+  readonly #exchange: Exchange
+  readonly #session: Session
+  #users = 0
+  /** A new token that was refused something all the same: there it is not the token that is at fault. */
+  #refused: string | undefined
+
+  /** Opens nothing yet. @throws {SourceFault} where the address is no http or https URL. */
+  constructor(settings: VaultSettings) {
+    const { address, namespace, ca, login, timeoutMs = DEFAULT_TIMEOUT_MS } = settings
+    this.#exchange = new Exchange({ address: parseAddress(address), namespace, ca, timeoutMs })
+    this.#session = new Session(this.#exchange, new Login(this.#exchange, login))
+  }
+
+  /** Where the server is, for messages. */
+  get address(): string {
+    return this.#exchange.address
+  }
+
+  /**
+   * Asks with the token, after a login where one is needed. Where Vault no longer knows the token,
+   * logs in once more and asks again.
+   *
+   * @returns what Vault said: 2xx, or a 4xx that is about the request.
+   * @throws {VaultFault} or {FileFault}, where there is no token or no such answer.
+   */
+  async ask(ask: Omit<Ask, 'token'>): Promise<Answer> {
+    const lease = await this.#session.lease()
+    const answer = await this.#exchange.ask({ ...ask, token: lease.token })
+    if (answer.status !== 403 || !(await this.#isTokenGone(lease, answer))) return answer
+    const { token } = await this.#session.replace(lease)
+    const second = await this.#exchange.ask({ ...ask, token })
+    if (second.status === 403) this.#refused = token
+    return second
+  }
+
+  /** One more place uses this client; see `release`. */
+  retain(): void {
+    this.#users += 1
+  }
+
+  /** A place is done with it. The last one closes it. */
+  async release(): Promise<void> {
+    this.#users -= 1
+    if (this.#users <= 0) await this.close()
+  }
+
+  /**
+   * Stops renewing, revokes the token if this client got it by logging in (best effort, a second at
+   * the most), and ends the connections.
+   */
+  async close(): Promise<void> {
+    await this.#session.close()
+    await this.#exchange.close()
+  }
+
+  /** A 403 stands for a token that is gone as well as for one that may not do this. */
+  async #isTokenGone(lease: Lease, answer: Answer): Promise<boolean> {
+    if (isBadToken(answer)) return true
+    if (lease.token === this.#refused) return false
+    const self = await this.#exchange.ask({
+      method: 'GET',
+      path: 'auth/token/lookup-self',
+      token: lease.token,
+    })
+    return isBadToken(self)
+  }
+}
+
+function parseAddress(address: string): URL {
+  const url = URL.parse(address)
+  const isUsable =
+    (url?.protocol === 'https:' || url?.protocol === 'http:') &&
+    url.search === '' &&
+    url.hash === ''
+  if (url === null || !isUsable || url.username !== '' || url.password !== '') {
+    const shown = url === null || url.username + url.password !== '' ? 'Vault' : address
+    throw new SourceFault(
+      shown,
+      'the address of Vault is not one',
+      'write it like https://vault.example:8200, without user, query or fragment',
+      { isTemporary: false },
+    )
+  }
+  return url
+}
