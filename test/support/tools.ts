@@ -12,6 +12,8 @@ const FILES = {
   'python-sender': '.tools/python/bin/python',
   'java-sender': '.tools/java/target/java-sender.jar',
   'java-client': '.tools/java-client/target/java-client.jar',
+  'python-provider': '.tools/python-provider/site',
+  'java-provider': '.tools/java-provider/target/java-provider.jar',
 } as const
 
 /** Path of a program: the one `.ci/tools` built, or else the one on PATH; undefined for neither. */

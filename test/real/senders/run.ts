@@ -30,6 +30,8 @@ export const KINDS: readonly Kind[] = [
 
 /** What the senders need of `.ci/tools`. */
 export const SENDER_TOOLS = ['python-sender', 'go-sender', 'java', 'java-sender']
+/** What senders with a `tokenFile` need besides. */
+export const PROVIDER_TOOLS = ['python-provider', 'java-provider']
 
 /** `python http/protobuf` and so on. */
 export function titleOf({ language, protocol }: Kind): string {
@@ -42,6 +44,8 @@ export interface Target {
   readonly endpoint: string
   /** Bearer token; none is sent without. */
   readonly token?: string | undefined
+  /** Path of a file with the token, for the credential provider of the language. */
+  readonly tokenFile?: string | undefined
   /** Path of the CA certificate in PEM. */
   readonly certificate?: string | undefined
   /** Paths of the client's own certificate and its key. */
@@ -49,6 +53,8 @@ export interface Target {
   readonly clientKey?: string
   /** None as shipped. */
   readonly compression?: 'gzip'
+  /** More variables. */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 export interface Load {
@@ -56,6 +62,8 @@ export interface Load {
   readonly items: number
   /** Over how long they are spread, in seconds. */
   readonly seconds: number
+  /** Path of a file: no more items once it is there. */
+  readonly until?: string
 }
 
 /** What an SDK said at the end. */
@@ -83,22 +91,21 @@ export interface Sender {
  */
 export function startSender(kind: Kind, target: Target, load: Load): Sender {
   const run = randomBytes(6).toString('hex')
-  const [program, args] = commandOf(kind.language)
-  const child = new Child(
-    program,
-    [...args, '--run', run, '--items', String(load.items), '--duration', String(load.seconds)],
-    { env: environmentOf(kind, target) },
-  )
+  const [program, args] = commandOf(kind.language, target.tokenFile !== undefined)
+  const { items, seconds, until } = load
+  args.push('--run', run, '--items', String(items), '--duration', String(seconds))
+  if (until !== undefined) args.push('--until', until)
+  const child = new Child(program, args, { env: environmentOf(kind, target) })
   const started = child.line('stdout', (line) => (eventOf(line) === 'started' ? true : undefined))
-  const done = finish(child, run)
+  const done = finish(child, run, seconds)
   // Whoever waits for one of the two learns of the failure; the other must not be unhandled.
   started.catch(() => {})
   done.catch(() => {})
   return { run, started: started.then(() => {}), done }
 }
 
-async function finish(child: Child, run: string): Promise<Report> {
-  const timer = setTimeout(() => child.kill('SIGKILL'), 120_000)
+async function finish(child: Child, run: string, seconds: number): Promise<Report> {
+  const timer = setTimeout(() => child.kill('SIGKILL'), seconds * 1000 + 120_000)
   const { code } = await child.exit
   clearTimeout(timer)
   const last = child.stdout.find((line) => eventOf(line) === 'done')
@@ -112,7 +119,7 @@ function eventOf(line: string): unknown {
   return line.startsWith('{') ? (JSON.parse(line) as { event?: unknown }).event : undefined
 }
 
-function commandOf(language: Language): [program: string, args: string[]] {
+function commandOf(language: Language, hasProvider: boolean): [program: string, args: string[]] {
   switch (language) {
     case 'python':
       return [tool('python-sender'), [`${HERE}python/sender.py`]]
@@ -122,19 +129,20 @@ function commandOf(language: Language): [program: string, args: string[]] {
       return [tool('go-sender'), []]
     case 'java': {
       const jar = tool('java-sender')
-      const classPath = `${jar}:${jar.replace(/[^/]*$/, 'dependency/*')}`
-      return [tool('java'), ['-XX:TieredStopAtLevel=1', '-cp', classPath, 'Sender']]
+      const classPath = [jar, jar.replace(/[^/]*$/, 'dependency/*')]
+      if (hasProvider) classPath.push(tool('java-provider'))
+      return [tool('java'), ['-XX:TieredStopAtLevel=1', '-cp', classPath.join(':'), 'Sender']]
     }
   }
 }
 
 /** Variables of the machine that would change where, or whom to trust, the SDKs send. */
 const MEDDLING =
-  /^(OTEL_|REQUESTS_CA_BUNDLE$|CURL_CA_BUNDLE$|SSL_CERT_|NODE_|(https?|all|no)_proxy$)/i
+  /^(OTEL_|OTLP_TOKEN_|PYTHONPATH$|REQUESTS_CA_BUNDLE$|CURL_CA_BUNDLE$|SSL_CERT_|NODE_|(https?|all|no)_proxy$)/i
 
 function environmentOf({ protocol }: Kind, target: Target): Record<string, string | undefined> {
   const inherited = Object.entries(process.env).filter(([name]) => !MEDDLING.test(name))
-  const { token } = target
+  const { token, tokenFile } = target
   return {
     ...Object.fromEntries(inherited),
     OTEL_EXPORTER_OTLP_ENDPOINT: target.endpoint,
@@ -148,5 +156,14 @@ function environmentOf({ protocol }: Kind, target: Target): Record<string, strin
     OTEL_BSP_SCHEDULE_DELAY: '500',
     OTEL_BLRP_SCHEDULE_DELAY: '500',
     OTEL_SERVICE_NAME: 'tollgate-test',
+    ...(tokenFile === undefined
+      ? {}
+      : {
+          OTLP_TOKEN_FILE: tokenFile,
+          OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER: 'otlp_token_http',
+          OTEL_PYTHON_EXPORTER_OTLP_GRPC_CREDENTIAL_PROVIDER: 'otlp_token_grpc',
+          PYTHONPATH: tool('python-provider'),
+        }),
+    ...target.env,
   }
 }

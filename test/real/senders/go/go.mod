@@ -2,6 +2,8 @@ module tollgate.test/sender
 
 go 1.26.0
 
+replace tollgate.test/otlptoken => ../../agents/go
+
 require (
 	go.opentelemetry.io/otel v1.47.0
 	go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploggrpc v0.23.0
@@ -17,6 +19,7 @@ require (
 	go.opentelemetry.io/otel/sdk/log v1.47.0
 	go.opentelemetry.io/otel/sdk/metric v1.47.0
 	go.opentelemetry.io/otel/trace v1.47.0
+	tollgate.test/otlptoken v0.0.0
 )
 
 require (

@@ -1,23 +1,28 @@
 /**
  * Sends numbered spans, metric points and log records with the OpenTelemetry SDK and the exporters
- * as they are set up by the standard OTEL_* variables. Arguments: --run ID --items N --duration
- * SECONDS. Prints {"event":"started"} and, at the end, {"event":"done","sent":N,"logged":[…]}.
+ * as they are set up by the standard OTEL_* variables, and with the token in OTLP_TOKEN_FILE where
+ * that is given. Arguments: --run ID --items N --duration SECONDS [--until FILE: stops early, once
+ * there is such a file]. Prints {"event":"started"} and, at the end,
+ * {"event":"done","sent":N,"logged":[…]}.
  *
  * The SDK itself reads no OTEL_BSP_*, OTEL_BLRP_* and OTEL_METRIC_EXPORT_INTERVAL any more: those
  * three are passed on here.
  */
+import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { DiagLogLevel, diag } from '@opentelemetry/api'
 import { BatchLogRecordProcessor, LoggerProvider } from '@opentelemetry/sdk-logs'
 import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import { BatchSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
+import { TokenFile } from '../../agents/javascript/otlp-token.mjs'
 
 const { values } = parseArgs({
   options: {
     run: { type: 'string', default: '' },
     items: { type: 'string', default: '100' },
     duration: { type: 'string', default: '1' },
+    until: { type: 'string', default: '' },
   },
 })
 const items = Number(values.items)
@@ -69,7 +74,19 @@ async function exporters() {
   }
 }
 
+/** What the exporters are given beside their variables, and what is done with one when it is made. */
+async function credentials() {
+  const { OTLP_TOKEN_FILE: path, OTEL_EXPORTER_OTLP_CERTIFICATE: ca } = process.env
+  if (path === undefined) return { options: {}, again: <T>(exporter: T) => exporter }
+  const token = new TokenFile(path)
+  const again: <T>(exporter: T) => T = (made) => token.again(made)
+  if (process.env.OTEL_EXPORTER_OTLP_PROTOCOL !== 'grpc')
+    return { options: { headers: token.headers }, again }
+  return { options: { credentials: token.credentials(await import('@grpc/grpc-js'), ca) }, again }
+}
+
 const exporter = await exporters()
+const { options, again } = await credentials()
 const spanDelayMs = periodMs('OTEL_BSP_SCHEDULE_DELAY')
 const logDelayMs = periodMs('OTEL_BLRP_SCHEDULE_DELAY')
 const intervalMs = periodMs('OTEL_METRIC_EXPORT_INTERVAL')
@@ -77,7 +94,7 @@ const intervalMs = periodMs('OTEL_METRIC_EXPORT_INTERVAL')
 const traces = new TracerProvider({
   spanProcessors: [
     new BatchSpanProcessor({
-      exporter: new exporter.traces.OTLPTraceExporter(),
+      exporter: again(new exporter.traces.OTLPTraceExporter(options)),
       ...(spanDelayMs === undefined ? {} : { scheduledDelayMillis: spanDelayMs }),
     }),
   ],
@@ -85,7 +102,7 @@ const traces = new TracerProvider({
 const metrics = new MeterProvider({
   readers: [
     new PeriodicExportingMetricReader({
-      exporter: new exporter.metrics.OTLPMetricExporter(),
+      exporter: again(new exporter.metrics.OTLPMetricExporter(options)),
       ...(intervalMs === undefined ? {} : { exportIntervalMillis: intervalMs }),
     }),
   ],
@@ -93,7 +110,7 @@ const metrics = new MeterProvider({
 const logs = new LoggerProvider({
   processors: [
     new BatchLogRecordProcessor({
-      exporter: new exporter.logs.OTLPLogExporter(),
+      exporter: again(new exporter.logs.OTLPLogExporter(options)),
       ...(logDelayMs === undefined ? {} : { scheduledDelayMillis: logDelayMs }),
     }),
   ],
@@ -104,14 +121,17 @@ const logger = logs.getLogger('sender')
 
 console.log(JSON.stringify({ event: 'started' }))
 const startMs = performance.now()
+let sent = 0
 for (let seq = 0; seq < items; seq += 1) {
   await sleep(Math.max(0, startMs + (durationMs * seq) / items - performance.now()))
+  if (values.until !== '' && existsSync(values.until)) break
   const attributes = { run: values.run, seq }
   tracer.startSpan('item', { attributes }).end()
   counter.add(1, attributes)
   logger.emit({ body: 'item', attributes })
+  sent += 1
 }
 const providers = [traces, metrics, logs]
 await Promise.allSettled(providers.map((provider) => provider.forceFlush()))
 await Promise.allSettled(providers.map((provider) => provider.shutdown()))
-console.log(JSON.stringify({ event: 'done', sent: items, logged }))
+console.log(JSON.stringify({ event: 'done', sent, logged }))

@@ -1,6 +1,7 @@
 """Sends numbered spans, metric points and log records with the OpenTelemetry SDK and the exporters
 as they are set up by the standard OTEL_* variables. Arguments: --run ID --items N --duration
-SECONDS. Prints {"event":"started"} and, at the end, {"event":"done","sent":N,"logged":[...]}."""
+SECONDS [--until FILE: stops early, once there is such a file]. Prints {"event":"started"} and, at the
+end, {"event":"done","sent":N,"logged":[...]}."""
 
 import argparse
 import json
@@ -46,6 +47,7 @@ def main():
     parser.add_argument("--run", required=True)
     parser.add_argument("--items", type=int, default=100)
     parser.add_argument("--duration", type=float, default=1)
+    parser.add_argument("--until")
     options = parser.parse_args()
 
     collect = Collect()
@@ -62,8 +64,11 @@ def main():
 
     print(json.dumps({"event": "started"}), flush=True)
     start = time.monotonic()
+    sent = 0
     for seq in range(options.items):
         time.sleep(max(0, start + options.duration * seq / options.items - time.monotonic()))
+        if options.until and os.path.exists(options.until):
+            break
         attributes = {"run": options.run, "seq": seq}
         tracer.start_span("item", attributes=attributes).end()
         counter.add(1, attributes)
@@ -75,12 +80,13 @@ def main():
                 attributes=attributes,
             )
         )
+        sent += 1
 
     for provider in (traces, metrics, logs):
         provider.force_flush()
     for provider in (traces, metrics, logs):
         provider.shutdown()
-    print(json.dumps({"event": "done", "sent": options.items, "logged": collect.lines}), flush=True)
+    print(json.dumps({"event": "done", "sent": sent, "logged": collect.lines}), flush=True)
 
 
 main()

@@ -1,6 +1,8 @@
 import io.opentelemetry.api.common.AttributeKey;
 import io.opentelemetry.api.common.Attributes;
 import io.opentelemetry.sdk.autoconfigure.AutoConfiguredOpenTelemetrySdk;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -12,8 +14,9 @@ import java.util.logging.Logger;
 
 /**
  * Sends numbered spans, metric points and log records with the OpenTelemetry SDK as it is set up by
- * the standard OTEL_* variables. Arguments: --run ID --items N --duration SECONDS. Prints
- * {"event":"started"} and, at the end, {"event":"done", "sent":N, "logged":[…]}.
+ * the standard OTEL_* variables. Arguments: --run ID --items N --duration SECONDS [--until FILE: stops
+ * early, once there is such a file]. Prints {"event":"started"} and, at the end,
+ * {"event":"done", "sent":N, "logged":[…]}.
  */
 public final class Sender {
   private static final List<String> logged = new ArrayList<>();
@@ -36,15 +39,18 @@ public final class Sender {
 
     System.out.println("{\"event\":\"started\"}");
     long start = System.nanoTime();
+    int sent = 0;
     for (int seq = 0; seq < items; seq += 1) {
       long due = start + (long) (duration * 1e9 * seq / items);
       long wait = due - System.nanoTime();
       if (wait > 0) TimeUnit.NANOSECONDS.sleep(wait);
+      if (options.containsKey("--until") && Files.exists(Path.of(options.get("--until")))) break;
       Attributes attributes =
           Attributes.of(AttributeKey.stringKey("run"), run, AttributeKey.longKey("seq"), (long) seq);
       tracer.spanBuilder("item").setAllAttributes(attributes).startSpan().end();
       counter.add(1, attributes);
       logger.logRecordBuilder().setBody("item").setAllAttributes(attributes).emit();
+      sent += 1;
     }
     sdk.getSdkTracerProvider().forceFlush().join(30, TimeUnit.SECONDS);
     sdk.getSdkMeterProvider().forceFlush().join(30, TimeUnit.SECONDS);
@@ -58,7 +64,7 @@ public final class Sender {
         lines.append(quote(line));
       }
     }
-    System.out.println("{\"event\":\"done\",\"sent\":" + items + ",\"logged\":[" + lines + "]}");
+    System.out.println("{\"event\":\"done\",\"sent\":" + sent + ",\"logged\":[" + lines + "]}");
   }
 
   private static final class Collect extends Handler {
