@@ -28,6 +28,7 @@ import { BanFile } from './stores/ban-file.ts'
 import { Bans } from './stores/bans.ts'
 import { Budgets } from './stores/budgets.ts'
 import { createExempt } from './stores/exempt.ts'
+import { pagePieces, type SourceRow, tokenUsages } from './stores/token-page.ts'
 import { TokenStore } from './stores/tokens.ts'
 import { createCollector } from './upstream/collector.ts'
 import { openCertificate, openTokens, type Watched } from './watched-files.ts'
@@ -40,6 +41,13 @@ const CLOCK: Clock = { nowMs: () => performance.now(), wallMs: () => Date.now() 
 export interface GatewayOptions {
   readonly version: string
   readonly log: Log
+  /** Sockets that are open already, by their descriptors. They go before the addresses configured. */
+  readonly sockets?: Readonly<Partial<Record<'grpc' | 'http' | 'admin', number>>>
+  /**
+   * Asked when configuration, certificate and tokens have been found good and nothing has been taken
+   * yet that only one gateway may have. It goes on when this resolves.
+   */
+  readonly mayOpen?: () => Promise<unknown>
 }
 
 /** A running gateway. */
@@ -53,6 +61,12 @@ export interface Gateway {
    * time), everything is closed. Resolves with how many requests were cut off.
    */
   drain(why: string): Promise<number>
+  /**
+   * Stops for another gateway that takes its place: accepts no more and lets go of what only one may
+   * have, for which `onReleased` is called; then as `drain`, except that idle connections are left
+   * until their next answer or the end of the drain time.
+   */
+  handOver(onReleased: () => void): Promise<number>
 }
 
 /**
@@ -62,12 +76,18 @@ export interface Gateway {
  */
 export async function openGateway(
   config: Config,
-  { version, log }: GatewayOptions,
+  { version, log, sockets = {}, mayOpen }: GatewayOptions,
 ): Promise<Gateway> {
   /** What has been opened, closed in reverse order. */
   const opened: { close(): unknown }[] = []
-  const closeAll = async () => {
-    for (const part of opened.reverse()) await part.close()
+  /** Those of them that only one gateway of a state directory may have: let go before the next one starts. */
+  const exclusive = new Set<{ close(): unknown }>()
+  const closeAll = async (parts = opened.splice(0)) => {
+    for (const part of parts.reverse()) await part.close()
+  }
+  const own = (part: { close(): unknown }) => {
+    exclusive.add(part)
+    opened.push(part)
   }
   let isDraining = false
   let tokenSource: Watched | undefined
@@ -144,6 +164,7 @@ export async function openGateway(
   try {
     tokenSource = await openTokens(config, tokens, notices, hold.wake)
     opened.push(tokenSource)
+    await mayOpen?.()
     const control = await openControl({
       stateDir: config.stateDir,
       bans: {
@@ -151,8 +172,15 @@ export async function openGateway(
         add: (address, ms) => bans.add(address, ms, CLOCK.nowMs()),
         lift: (address) => bans.lift(address, CLOCK.nowMs()),
       },
+      tokens: {
+        page: tokenPage,
+        async reload() {
+          await tokenSource?.reload()
+          return tokenSources()
+        },
+      },
     })
-    opened.push(control)
+    own(control)
     const banFile = await BanFile.open(
       {
         path: join(config.stateDir, 'bans.json'),
@@ -161,10 +189,11 @@ export async function openGateway(
       },
       bans,
     )
-    opened.push(banFile, collector, { close: () => door.destroy() })
+    own(banFile)
+    opened.push(collector, { close: () => door.destroy() })
     collector.start()
     const addresses = await listen()
-    return { addresses, reload, drain }
+    return { addresses, reload, drain, handOver }
   } catch (error) {
     await closeAll()
     throw error
@@ -197,7 +226,8 @@ export async function openGateway(
 
   async function listen(): Promise<Gateway['addresses']> {
     const open = async (port: 'grpc' | 'http') => {
-      const at = config[`${port}Listen`]
+      const descriptor = sockets[port]
+      const at = descriptor === undefined ? config[`${port}Listen`] : { descriptor }
       if (at === undefined) return undefined
       const { host, port: number } = await door.listen(port, at)
       return isIPv6(host) ? `[${host}]:${number}` : `${host}:${number}`
@@ -206,13 +236,15 @@ export async function openGateway(
     if (config.adminListen !== undefined) {
       const listener = new AdminListener({
         ...config.adminListen,
+        descriptor: sockets.admin,
         metrics,
+        tokens: tokenPage,
         readiness: ready,
         version,
         onError: (cause) =>
           log.error('internal', 'A page of the admin port failed', { err: cause }),
       })
-      opened.push(listener)
+      own(listener)
       admin = new URL((await listener.start()).address).host
     }
     const addresses = { grpc: await open('grpc'), http: await open('http'), admin }
@@ -220,12 +252,34 @@ export async function openGateway(
     return addresses
   }
 
+  function tokenPage(): Iterable<string> {
+    return pagePieces(tokenSources(), tokens.statuses(CLOCK.wallMs()))
+  }
+
+  /** Where the token set comes from and how the last read of each place went. */
+  function tokenSources(): readonly SourceRow[] {
+    const place = config.tokensFile === undefined ? 'env' : `file:${config.tokensFile}`
+    const isGood = tokenSource?.isGood ?? false
+    const lastGoodMs = tokenSource?.lastGoodMs
+    const lastGoodAt = lastGoodMs === undefined ? null : new Date(lastGoodMs).toISOString()
+    return [{ place, isGood, problem: isGood ? null : 'the log says why', lastGoodAt }]
+  }
+
   async function reload(): Promise<void> {
     log.info('reload', 'Reading tokens and certificate again')
     await Promise.all([tokenSource?.reload(), certificate?.state.reload(), audit?.reopen()])
   }
 
-  async function drain(why: string): Promise<number> {
+  async function handOver(onReleased: () => void): Promise<number> {
+    door.stopAccepting()
+    const parts = opened.filter((part) => exclusive.has(part))
+    for (const part of parts) opened.splice(opened.indexOf(part), 1)
+    await closeAll(parts)
+    onReleased()
+    return await drain('Handed over', true)
+  }
+
+  async function drain(why: string, isPatient = false): Promise<number> {
     isDraining = true
     notices.draining(why, config.drainMs, door.calls)
     const lastWords = setTimeout(
@@ -234,7 +288,7 @@ export async function openGateway(
     )
     const timeUp = Promise.withResolvers<void>()
     const timer = setTimeout(timeUp.resolve, config.drainMs)
-    await Promise.race([door.drain(), timeUp.promise])
+    await Promise.race([door.drain({ isPatient }), timeUp.promise])
     clearTimeout(timer)
     clearTimeout(lastWords)
     const abandoned = door.calls
@@ -264,7 +318,7 @@ export async function openGateway(
         isLastReloadGood: tokenSource?.isGood ?? false,
         lastGoodReloadMs: tokenSource?.lastGoodMs,
       }),
-      tokenUsage: () => tokens.usage(CLOCK.wallMs()),
+      tokenUsage: () => tokenUsages(tokens.statuses(CLOCK.wallMs())),
       bans: () => bans.count(CLOCK.nowMs()),
       limiterTables: () => [...budgets.tables(), ...bans.tables()],
       certificates: () =>

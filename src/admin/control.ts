@@ -7,6 +7,7 @@ import { chmod, lstat, mkdir, rename, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import fastify, { type FastifyInstance } from 'fastify'
+import { paced } from './paced.ts'
 
 /** Longest path of a unix socket on Linux and macOS (`sun_path` without its closing zero). */
 const MAX_SOCKET_PATH_BYTES = process.platform === 'darwin' ? 103 : 107
@@ -29,10 +30,19 @@ export interface BanControl {
   lift(address: string): boolean | undefined
 }
 
+/** What the channel asks of the tokens. */
+export interface TokenControl {
+  /** The ledger as JSON, in pieces. */
+  page(): Iterable<string>
+  /** Reads all places that tokens come from now; resolves when what they hold is in force, with their state. */
+  reload(): Promise<readonly object[]>
+}
+
 export interface ControlOptions {
   /** Where `control.sock` is made; the directory too, with mode 0700, if there is none. */
   readonly stateDir: string
   readonly bans: BanControl
+  readonly tokens: TokenControl
 }
 
 /** The socket could not be opened; the message says why in words for the operator. */
@@ -49,9 +59,9 @@ export function controlSocketPath(stateDir: string): string {
  * Listens. The socket of a gateway that has died is replaced.
  * @throws ControlError where a live gateway has the directory, or the socket cannot be made.
  */
-export async function openControl({ stateDir, bans }: ControlOptions): Promise<Control> {
+export async function openControl({ stateDir, ...parts }: ControlOptions): Promise<Control> {
   const path = controlSocketPath(stateDir)
-  const app = createApp(bans)
+  const app = createApp(parts)
   try {
     await mkdir(stateDir, { recursive: true, mode: 0o700 })
     await refuseIfTaken(path)
@@ -137,7 +147,7 @@ const ADD_SCHEMA = {
   },
 } as const
 
-function createApp(bans: BanControl): FastifyInstance {
+function createApp({ bans, tokens }: Omit<ControlOptions, 'stateDir'>): FastifyInstance {
   const app = fastify({
     bodyLimit: 4096,
     forceCloseConnections: true,
@@ -169,5 +179,9 @@ function createApp(bans: BanControl): FastifyInstance {
       ? reply.code(400).send(notAnAddress(peer))
       : reply.send({ wasBanned })
   })
+  app.get('/tokens', (_request, reply) => {
+    return reply.type('application/json; charset=utf-8').send(paced(tokens.page()))
+  })
+  app.post('/reload', async () => ({ sources: await tokens.reload() }))
   return app
 }

@@ -1,14 +1,21 @@
 /** The private listener: metrics, liveness, readiness. No secrets, nothing to change, GET and HEAD only. */
+import { once } from 'node:events'
+import { isIPv6 } from 'node:net'
 import fastify, { type FastifyInstance } from 'fastify'
 import type { Readiness } from './health.ts'
+import { paced } from './paced.ts'
 
 export interface AdminOptions {
   /** Address to listen on. */
   readonly host: string
   /** 0 takes a free port. */
   readonly port: number
+  /** A socket that is open already, in place of host and port. */
+  readonly descriptor?: number | undefined
   /** The metrics page and what it is written in. */
   readonly metrics: { readonly contentType: string; page(): Promise<string> }
+  /** The ledger of tokens as JSON, in pieces. */
+  readonly tokens: () => Iterable<string>
   /** Asked for each /readyz. */
   readonly readiness: () => Readiness
   /** For the front page. */
@@ -29,6 +36,7 @@ const MAX_HEADER_BYTES = 8_192
 const PAGES = {
   '/': 'this page',
   '/metrics': 'metrics for Prometheus',
+  '/tokens': 'what is known of each token, as JSON',
   '/healthz': 'is the process alive? 200',
   '/readyz': 'can it take requests? 200 or 503, with reasons',
 } as const
@@ -55,9 +63,22 @@ export class AdminListener {
 
   /** Listens. Resolves with the address as a URL; rejects with what `listen` says (EADDRINUSE, EACCES). */
   async start(): Promise<{ readonly address: string; readonly port: number }> {
-    const { host, port } = this.#options
+    const { host, port, descriptor } = this.#options
+    if (descriptor !== undefined) return await this.#adopt(descriptor)
     const address = await this.#server.listen({ host, port })
     return { address, port: Number(new URL(address).port) || 80 }
+  }
+
+  async #adopt(fd: number): Promise<{ readonly address: string; readonly port: number }> {
+    await this.#server.ready()
+    const { server } = this.#server
+    server.listen({ fd })
+    await once(server, 'listening')
+    const at = server.address()
+    if (at === null || typeof at === 'string')
+      throw new Error(`the socket admin (descriptor ${fd}): expected a listening TCP socket`)
+    const host = isIPv6(at.address) ? `[${at.address}]` : at.address
+    return { address: `http://${host}:${at.port}`, port: at.port }
   }
 
   /** Stops listening and closes what is open. */
@@ -66,7 +87,7 @@ export class AdminListener {
   }
 
   #declare(): void {
-    const { metrics, readiness, version, onError } = this.#options
+    const { metrics, tokens, readiness, version, onError } = this.#options
     const server = this.#server
     server.addHook('onRequest', async (request, reply) => {
       reply.header('cache-control', 'no-store')
@@ -91,6 +112,9 @@ export class AdminListener {
     server.get('/metrics', async (_request, reply) => {
       const page = await metrics.page()
       return reply.header('content-type', metrics.contentType).send(page)
+    })
+    server.get('/tokens', (_request, reply) => {
+      return reply.type('application/json; charset=utf-8').send(paced(tokens()))
     })
     server.get('/healthz', (_request, reply) => {
       reply.type('text/plain').send('ok\n')

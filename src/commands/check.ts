@@ -4,7 +4,7 @@ import { type Config, parseConfig } from '../config/config.ts'
 import { readTextFile } from '../secrets/file-edit.ts'
 import { parseTokenList } from '../stores/token-list.ts'
 import { joinTokenSets, parseTokenSet } from '../stores/token-set.ts'
-import { stateOf } from '../stores/tokens.ts'
+import { isAccepted, stateOf, type TokenState } from '../stores/token-state.ts'
 import { loadServerCredentials } from '../tls/credentials.ts'
 import { type Look, lookAtGrpc, lookAtHttp } from './collector-check.ts'
 import type { CommandIo } from './io.ts'
@@ -88,13 +88,13 @@ async function lookAtTokens({ tokens, tokensFile, stateDir }: Config): Promise<F
   }
   const { records, source } = joinTokenSets(sets)
   const nowMs = Date.now()
-  const counts = new Map<string, number>()
+  const counts = new Map<TokenState, number>()
   for (const record of records) {
     const state = stateOf(record, nowMs)
     counts.set(state, (counts.get(state) ?? 0) + 1)
   }
   const states = [...counts].map(([state, count]) => `${count} ${state.replaceAll('_', ' ')}`)
-  const level = counts.has('active') ? 'ok' : 'bad'
+  const level = [...counts.keys()].some(isAccepted) ? 'ok' : 'bad'
   return { level, text: `tokens: ${states.join(', ')} (${source})` }
 }
 

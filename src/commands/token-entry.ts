@@ -13,7 +13,9 @@ export interface TokenEntry {
   createdAt?: string
   notBefore?: string
   expiresAt?: string
+  retiringAt?: string
   revokedAt?: string
+  replacedBy?: string
   scopes?: string[]
   allowFrom?: string[]
   limits?: Record<string, string | number>

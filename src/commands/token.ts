@@ -12,7 +12,7 @@ import {
   withoutTokens,
 } from '../stores/token-secret.ts'
 import { parseTokenSet, type TokenSet, TokenSetError } from '../stores/token-set.ts'
-import { stateOf } from '../stores/tokens.ts'
+import { isAccepted, stateOf } from '../stores/token-state.ts'
 import type { CommandIo } from './io.ts'
 import { addEntry, DataError, documentFrom, noFile, textOf } from './token-document.ts'
 import { entryFrom, type TokenEntry, UsageError } from './token-entry.ts'
@@ -175,7 +175,7 @@ async function revoke(args: readonly string[], io: CommandIo): Promise<number> {
 
 function isUsable(record: TokenRecord, nowMs: number): boolean {
   const state = stateOf(record, nowMs)
-  return state === 'active' || state === 'not_yet_valid'
+  return isAccepted(state) || state === 'not_yet_valid'
 }
 
 async function readToken({ stdin, stderr }: CommandIo): Promise<string> {

@@ -1,19 +1,7 @@
 /** The numbers that other parts own: read from them at each scrape. */
 import type { Registry } from 'prom-client'
-import { counter, gauge, type Row, single } from './families.ts'
-
-/** Tokens shown one by one; the rest is summed under `other`. */
-export const MAX_TOKENS_SHOWN = 1000
-
-/** How often and when a token was last used. */
-export interface TokenUsage {
-  readonly id: string
-  readonly holder: string
-  /** Unix time in milliseconds; undefined where it has not been used. */
-  readonly lastUsedMs: number | undefined
-  /** Requests admitted since the gateway started. */
-  readonly count: number
-}
+import { counter, gauge, single } from './families.ts'
+import { declareTokens, type TokenUsage } from './token-numbers.ts'
 
 /** What the metrics page asks of the rest of the house. Asked at each scrape; must not throw or wait. */
 export interface Readings {
@@ -86,7 +74,7 @@ export function declareState(registry: Registry, readings: Readings): void {
     },
     () => [...readings.certificates()].map(({ role, notAfterMs }) => [{ role }, notAfterMs / 1000]),
   )
-  declareTokens(registry, readings)
+  declareTokens(registry, () => readings.tokenUsage())
   declareTables(registry, readings)
   counter(
     registry,
@@ -102,30 +90,6 @@ export function declareState(registry: Registry, readings: Readings): void {
         [{ stream: 'audit' }, audit],
       ]
     },
-  )
-}
-
-function declareTokens(registry: Registry, readings: Readings): void {
-  const labels = ['token', 'holder'] as const
-  gauge(
-    registry,
-    {
-      name: 'tollgate_token_last_used_timestamp_seconds',
-      help: 'When a token last admitted a request; absent until it has.',
-      labels,
-    },
-    () => {
-      const rows: Row<'token' | 'holder'>[] = []
-      for (const { id, holder, lastUsedMs } of bounded(readings.tokenUsage()))
-        if (lastUsedMs !== undefined) rows.push([{ token: id, holder }, lastUsedMs / 1000])
-      return rows
-    },
-  )
-  counter(
-    registry,
-    { name: 'tollgate_token_requests_total', help: 'Requests admitted with a token.', labels },
-    () =>
-      bounded(readings.tokenUsage()).map(({ id, holder, count }) => [{ token: id, holder }, count]),
   )
 }
 
@@ -148,26 +112,6 @@ function declareTables(registry: Registry, readings: Readings): void {
     },
     () => [...readings.limiterTables()].map(({ table, evictions }) => [{ table }, evictions]),
   )
-}
-
-/** At most `MAX_TOKENS_SHOWN` tokens; what goes beyond is one more, called `other`. */
-function bounded(usage: Iterable<TokenUsage>): TokenUsage[] {
-  const shown: TokenUsage[] = []
-  let count = 0
-  let lastUsedMs: number | undefined
-  let rest = 0
-  for (const token of usage) {
-    if (shown.length < MAX_TOKENS_SHOWN) {
-      shown.push(token)
-      continue
-    }
-    rest += 1
-    count += token.count
-    if (token.lastUsedMs !== undefined && token.lastUsedMs > (lastUsedMs ?? 0))
-      lastUsedMs = token.lastUsedMs
-  }
-  if (rest > 0) shown.push({ id: 'other', holder: 'other', lastUsedMs, count })
-  return shown
 }
 
 function seconds(ms: number | undefined): number | undefined {

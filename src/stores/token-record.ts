@@ -32,6 +32,10 @@ export interface TokenRecord {
   readonly expiresAtMs?: number
   /** Withdrawn from this moment on. */
   readonly revokedAtMs?: number
+  /** A newer token of this holder has been delivered since; this one still works. */
+  readonly retiringAtMs?: number
+  /** The id of that newer token. */
+  readonly replacedBy?: string
   readonly createdAtMs?: number
   /** Signals it may export; undefined for all. */
   readonly scopes?: ReadonlySet<Signal>
@@ -50,11 +54,10 @@ export interface OwnLimits {
   readonly inFlight?: number | 'off'
 }
 
-const TOKEN_FIELDS: ReadonlySet<string> = new Set(
-  'id holder sha256 notBefore expiresAt revokedAt createdAt scopes allowFrom limits labels'.split(
-    ' ',
-  ),
-)
+const TOKEN_FIELDS: ReadonlySet<string> = new Set([
+  ...['id', 'holder', 'sha256', 'createdAt', 'notBefore', 'expiresAt', 'retiringAt', 'revokedAt'],
+  ...['replacedBy', 'scopes', 'allowFrom', 'limits', 'labels'],
+])
 const LIMIT_FIELDS: ReadonlySet<string> = new Set(['rate', 'burst', 'bytes', 'inFlight'])
 
 /**
@@ -77,6 +80,9 @@ export function recordFrom(raw: unknown, path: string, problems: string[]): Toke
   const expiresAtMs = read(raw, 'expiresAt', DATE, path, problems)
   if (notBeforeMs !== undefined && expiresAtMs !== undefined && notBeforeMs >= expiresAtMs)
     problems.push(`${path}.expiresAt: is not after notBefore, so the token would never be valid`)
+  const replacedBy = read(raw, 'replacedBy', ID, path, problems)
+  if (replacedBy !== undefined && replacedBy === raw.id)
+    problems.push(`${path}.replacedBy: is the token itself; expected the id of a newer one`)
   return definedOnly({
     id: required('id', ID),
     holder: required('holder', HOLDER),
@@ -84,6 +90,8 @@ export function recordFrom(raw: unknown, path: string, problems: string[]): Toke
     notBeforeMs,
     expiresAtMs,
     revokedAtMs: read(raw, 'revokedAt', DATE, path, problems),
+    retiringAtMs: read(raw, 'retiringAt', DATE, path, problems),
+    replacedBy,
     createdAtMs: read(raw, 'createdAt', DATE, path, problems),
     scopes: read(raw, 'scopes', SCOPES, path, problems),
     allowFrom: networksFrom(raw, path, problems),

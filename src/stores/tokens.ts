@@ -1,79 +1,79 @@
 /**
- * The tokens in force: which one an Authorization header holds, and when and from where each was
- * last used. Looked up by digest, so the cost does not grow with their number and the time a lookup
- * takes says nothing about any of them.
+ * The tokens in force: which one an Authorization header holds, and what became of each. Looked up by
+ * digest, so the cost does not grow with their number and the time a lookup takes says nothing about
+ * any of them.
  */
-import { BlockList, isIP } from 'node:net'
-import type { Signal } from '../otlp/signal.ts'
-import type { Arrival, Peer, Protocol } from '../pipeline/arrival.ts'
-import type { Token, TokenLimits, TokenProblem, Tokens } from '../pipeline/ports.ts'
-import type { Network } from './token-fields.ts'
-import { MAX_TOKEN_LENGTH } from './token-list.ts'
+import type { Arrival, Peer } from '../pipeline/arrival.ts'
+import { REFUSAL_REASONS, type Reason, type RefusalReason } from '../pipeline/outcome.ts'
+import type { Ending, Token, TokenLimits, TokenProblem, Tokens } from '../pipeline/ports.ts'
+import { bearerFrom } from './bearer.ts'
+import {
+  isAllowedFrom,
+  type Kin,
+  type KnownToken,
+  knownTokensFrom,
+  noteUse,
+  usedSuccessor,
+} from './known-token.ts'
+import { type Account, Ledger } from './ledger.ts'
 import type { TokenRecord } from './token-record.ts'
 import { digestOf } from './token-secret.ts'
 import type { TokenSet } from './token-set.ts'
+import { isAccepted, stateOf, type TokenState } from './token-state.ts'
 
 /** Authorization headers whose token is known are remembered, so that a busy agent's is hashed once. */
 const MAX_REMEMBERED = 10_000
+/** A token that lives by grace is told of once in this time. */
+const GRACE_TOLD_MS = 3_600_000
 
-/** A User-Agent is kept this far. */
-const MAX_USER_AGENT_LENGTH = 200
+const REFUSALS: ReadonlySet<Reason> = new Set<Reason>(REFUSAL_REASONS)
 
 export interface TokenStoreOptions {
   /** Limits of a token that names none of its own. */
   readonly defaultLimits: TokenLimits
+  /**
+   * How long after its end a token is accepted while its holder has not been seen with a newer one.
+   * A revoked token never is. Default 0: not at all.
+   */
+  readonly graceMs?: number
+  /** Told of a token that was used by grace, at most once an hour for each. */
+  readonly onGrace?: (late: LateToken) => void
 }
 
-/** Whether a token would be accepted now. `revoked` wins over the others. */
-export type TokenState = 'active' | 'not_yet_valid' | 'expired' | 'revoked'
-
-/** What is known of one token of the set. Times are Unix milliseconds. */
-export interface TokenUsage {
+/** A token that is past its end and still in use. */
+export interface LateToken {
   readonly id: string
   readonly holder: string
-  readonly state: TokenState
-  /** When it stops being valid; undefined for never. */
-  readonly expiresAtMs: number | undefined
-  /** Requests admitted with it since the gateway started. */
-  readonly count: number
-  /** When the first and the last request with it were admitted; undefined for never. */
-  readonly firstUsedMs: number | undefined
-  readonly lastUsedMs: number | undefined
-  /** Where the last request came from and what it was. */
-  readonly last: LastUse | undefined
-}
-
-export interface LastUse {
   readonly address: string
-  readonly signal: Signal | 'none'
-  readonly protocol: Protocol
-  /** As the client sent it, cut at 200 characters: not to be trusted. */
-  readonly userAgent: string | undefined
+  readonly expiredAtMs: number
+  /** When the grace is over. */
+  readonly untilMs: number
 }
 
-interface Entry {
-  readonly token: Token
+/** One token of the set, at a moment. */
+export interface TokenStatus {
   readonly record: TokenRecord
-  readonly allowFrom: BlockList | undefined
-  readonly usage: Usage
-}
-
-interface Usage {
-  count: number
-  firstUsedMs: number | undefined
-  lastUsedMs: number | undefined
-  last: LastUse | undefined
+  readonly state: TokenState
+  /** Whether it lets in now: by its state, or by grace. */
+  readonly isAccepted: boolean
+  readonly account: Account
 }
 
 export class TokenStore implements Tokens {
-  readonly #defaultLimits: TokenLimits
-  #byDigest: ReadonlyMap<string, Entry> | undefined
-  #byId: ReadonlyMap<string, Entry> = new Map()
+  readonly #options: TokenStoreOptions
+  readonly #graceMs: number
+  readonly #ledger = new Ledger()
+  #byDigest: ReadonlyMap<string, KnownToken> | undefined
+  #byId: ReadonlyMap<string, KnownToken> = new Map()
   /** Only of tokens in the set: strangers cannot fill it. Emptied with each set. */
-  #byHeader = new Map<string, Entry>()
+  #byHeader = new Map<string, KnownToken>()
+  #isComplete = true
+  #isChanged = false
+  #onChange: (() => void) | undefined
 
-  constructor({ defaultLimits }: TokenStoreOptions) {
-    this.#defaultLimits = defaultLimits
+  constructor(options: TokenStoreOptions) {
+    this.#options = options
+    this.#graceMs = options.graceMs ?? 0
   }
 
   /** Whether a set was ever loaded. Until then nobody is judged: `tokens_unavailable`. */
@@ -87,32 +87,27 @@ export class TokenStore implements Tokens {
   }
 
   /**
-   * Puts a set in force, all of it at once, and returns how many tokens it has. Usage is kept for
-   * ids that still stand for the same token.
+   * Puts a set in force, all of it at once, and returns how many tokens it has. What the ledger knows
+   * is kept for ids that still stand for the same token. A set is not complete while a place that it
+   * comes from has never been read: a token that is not in it may be in there, so it is
+   * `tokens_unavailable` and nobody's offence.
    */
-  swap(set: TokenSet): number {
-    const byDigest = new Map<string, Entry>()
-    const byId = new Map<string, Entry>()
-    for (const record of set.records) {
-      const before = this.#byId.get(record.id)
-      const entry: Entry = {
-        token: tokenFrom(record, this.#defaultLimits),
-        record,
-        allowFrom: record.allowFrom === undefined ? undefined : blockListOf(record.allowFrom),
-        usage: before?.record.sha256 === record.sha256 ? before.usage : unused(),
-      }
-      byDigest.set(record.sha256, entry)
-      byId.set(record.id, entry)
-    }
-    this.#byDigest = byDigest
-    this.#byId = byId
+  swap(
+    set: Pick<TokenSet, 'records'>,
+    { isComplete = true }: { readonly isComplete?: boolean } = {},
+  ): number {
+    const known = knownTokensFrom(set.records, this.#options.defaultLimits, this.#ledger)
+    this.#byDigest = new Map(known.map((entry) => [entry.record.sha256, entry]))
+    this.#byId = new Map(known.map((entry) => [entry.record.id, entry]))
     this.#byHeader = new Map()
-    return byId.size
+    this.#isComplete = isComplete
+    this.#changed()
+    return known.length
   }
 
   /**
    * The token that an Authorization header holds, or why it is not accepted. A revoked token counts
-   * as expired: its agent missed a rotation and is no attacker. RFC 6750 §2.1, RFC 9110 §11.4.
+   * as expired: its agent missed a rotation and is no attacker.
    */
   verify(authorization: string | undefined, peer: Peer, wallMs: number): Token | TokenProblem {
     if (this.#byDigest === undefined) return 'tokens_unavailable'
@@ -120,102 +115,162 @@ export class TokenStore implements Tokens {
     if (typeof entry === 'string') return entry
     const state = stateOf(entry.record, wallMs)
     if (state === 'not_yet_valid') return 'token_not_yet_valid'
-    if (state !== 'active') return 'token_expired'
-    if (entry.allowFrom !== undefined && !isListed(entry.allowFrom, peer.address))
-      return 'scope_denied'
+    if (!isAccepted(state) && !this.#hasGrace(entry, state, wallMs)) return 'token_expired'
+    return isAllowedFrom(entry, peer.address) ? entry.token : 'scope_denied'
+  }
+
+  /** Since when a token of the set is not accepted: it is the client's own, so it may know. */
+  detailOf(authorization: string | undefined, wallMs: number): string | undefined {
+    const { record } = this.#remembered(authorization) ?? {}
+    if (record === undefined) return undefined
+    const state = stateOf(record, wallMs)
+    if (state === 'revoked') return `it was revoked on ${iso(record.revokedAtMs)}`
+    if (state === 'expired') return `it expired on ${iso(record.expiresAtMs)}`
+    return state === 'not_yet_valid' ? `it is valid from ${iso(record.notBeforeMs)}` : undefined
+  }
+
+  /** Remembers that a token was admitted. Ignored when the set no longer has it. */
+  used(token: Token, arrival: Arrival, wallMs: number): void {
+    const entry = this.#byId.get(token.id)
+    if (entry === undefined) return
+    const { record, account } = entry
+    const isFirst = account.firstUsedMs === 0
+    account.used(arrival, wallMs)
+    if (isFirst) noteUse(entry)
+    if (record.retiringAtMs !== undefined && wallMs >= record.retiringAtMs)
+      account.retiringUses += 1
+    if (record.expiresAtMs !== undefined && wallMs >= record.expiresAtMs)
+      this.#usedByGrace(entry, record.expiresAtMs, wallMs)
+    this.#changed()
+  }
+
+  /**
+   * Books the end of a request to its token, if it carried one of the set, accepted or not; returns
+   * that token. Not for requests of strangers: nothing is hashed here.
+   */
+  ended(arrival: Arrival, { outcome, token, bytesIn }: Ending, wallMs: number): Token | undefined {
+    const entry =
+      token === undefined ? this.#remembered(arrival.authorization) : this.#byId.get(token.id)
+    if (entry === undefined) return token
+    if (isRefusal(outcome)) entry.account.refused(arrival, outcome, wallMs)
+    else if (token !== undefined) entry.account.bytes += bytesIn
+    else return entry.token
+    this.#changed()
     return entry.token
+  }
+
+  /**
+   * Why a token of the set is not accepted and what its holder has instead, for the operator: ids and
+   * times. Undefined where it is accepted.
+   */
+  storyOf(token: Token, wallMs: number): string | undefined {
+    const entry = this.#byId.get(token.id)
+    if (entry === undefined) return undefined
+    const { record, kin, place } = entry
+    const state = stateOf(record, wallMs)
+    if (state !== 'revoked' && state !== 'expired') return undefined
+    const retired =
+      record.retiringAtMs === undefined ? '' : `was retired on ${iso(record.retiringAtMs)} and `
+    const ended =
+      state === 'revoked'
+        ? `was revoked on ${iso(record.revokedAtMs)}`
+        : `expired on ${iso(record.expiresAtMs)}`
+    const used = usedSuccessor(entry)
+    const newest = kin.members.at(-1)
+    const others =
+      used !== undefined
+        ? `its holder's newer token ${used.record.id} is in use since ${iso(used.account.firstUsedMs)}`
+        : newest !== undefined && newest.place > place
+          ? `its holder's newer token ${newest.record.id} has never been used`
+          : 'its holder has no newer token'
+    return `token ${record.id} ${retired}${ended}; ${others}`
+  }
+
+  /** Every token of the set at `wallMs`, in the set's order. */
+  *statuses(wallMs: number): Generator<TokenStatus> {
+    const oldestUnretired = new Map<Kin, number>()
+    for (const entry of this.#byId.values()) {
+      const { record, account, kin, place } = entry
+      let oldest = oldestUnretired.get(kin)
+      if (oldest === undefined) {
+        oldest = kin.members.findIndex((member) => stateOf(member.record, wallMs) === 'current')
+        oldestUnretired.set(kin, oldest)
+      }
+      const isWaiting = account.firstUsedMs === 0 && oldest >= 0 && oldest < place
+      const state = stateOf(record, wallMs, isWaiting)
+      yield {
+        record,
+        state,
+        isAccepted: isAccepted(state) || this.#hasGrace(entry, state, wallMs),
+        account,
+      }
+    }
+  }
+
+  /** What is worth keeping over a restart, by id, as it is while it is walked through. */
+  accounts(wallMs: number): Iterable<readonly [string, Account]> {
+    this.#isChanged = false
+    this.#ledger.forget(wallMs)
+    return this.#ledger.entries()
+  }
+
+  /** Puts back what an earlier process kept. */
+  restore(kept: Iterable<readonly [string, Account]>): void {
+    for (const [id, account] of kept) this.#ledger.restore(id, account)
+    for (const entry of this.#byId.values()) noteUse(entry)
+  }
+
+  /** `onChange` is called once there is something new to keep, and not again until it was asked for. */
+  watch(onChange: () => void): void {
+    this.#onChange = onChange
   }
 
   #entryOf(
     authorization: string | undefined,
-    byDigest: ReadonlyMap<string, Entry>,
-  ): Entry | 'token_missing' | 'token_unknown' {
+    byDigest: ReadonlyMap<string, KnownToken>,
+  ): KnownToken | TokenProblem {
     if (authorization === undefined) return 'token_missing'
     const remembered = this.#byHeader.get(authorization)
     if (remembered !== undefined) return remembered
     const presented = bearerFrom(authorization)
     if (typeof presented === 'string') return presented
     const entry = byDigest.get(digestOf(presented.text))
-    if (entry === undefined) return 'token_unknown'
+    if (entry === undefined) return this.#isComplete ? 'token_unknown' : 'tokens_unavailable'
     if (this.#byHeader.size >= MAX_REMEMBERED) this.#byHeader.clear()
     this.#byHeader.set(authorization, entry)
     return entry
   }
 
-  /** Remembers that a token was admitted. Ignored when the set no longer has it. */
-  used(token: Token, arrival: Arrival, wallMs: number): void {
-    const usage = this.#byId.get(token.id)?.usage
-    if (usage === undefined) return
-    usage.count += 1
-    usage.firstUsedMs ??= wallMs
-    usage.lastUsedMs = wallMs
-    usage.last = {
-      address: arrival.peer.address,
-      signal: arrival.signal,
-      protocol: arrival.protocol,
-      userAgent: arrival.userAgent?.slice(0, MAX_USER_AGENT_LENGTH),
-    }
+  #remembered(authorization: string | undefined): KnownToken | undefined {
+    return authorization === undefined ? undefined : this.#byHeader.get(authorization)
   }
 
-  /** Every token of the set with its state at `wallMs` and its use so far, in the set's order. */
-  *usage(wallMs: number): Iterable<TokenUsage> {
-    for (const { record, usage } of this.#byId.values()) {
-      const { id, holder, expiresAtMs } = record
-      yield { id, holder, state: stateOf(record, wallMs), expiresAtMs, ...usage }
-    }
+  #hasGrace(entry: KnownToken, state: TokenState, wallMs: number): boolean {
+    const { expiresAtMs } = entry.record
+    if (this.#graceMs === 0 || state !== 'expired' || expiresAtMs === undefined) return false
+    return wallMs < expiresAtMs + this.#graceMs && usedSuccessor(entry) === undefined
   }
-}
 
-/** What a token is at `wallMs`: valid from notBefore on, and before expiresAt and revokedAt. */
-export function stateOf(record: TokenRecord, wallMs: number): TokenState {
-  if (record.revokedAtMs !== undefined && wallMs >= record.revokedAtMs) return 'revoked'
-  if (record.expiresAtMs !== undefined && wallMs >= record.expiresAtMs) return 'expired'
-  if (record.notBeforeMs !== undefined && wallMs < record.notBeforeMs) return 'not_yet_valid'
-  return 'active'
-}
+  #usedByGrace({ record, account }: KnownToken, expiredAtMs: number, wallMs: number): void {
+    account.graceUses += 1
+    if (account.graceToldMs !== 0 && wallMs - account.graceToldMs < GRACE_TOLD_MS) return
+    account.graceToldMs = wallMs
+    const { id, holder } = record
+    const untilMs = expiredAtMs + this.#graceMs
+    this.#options.onGrace?.({ id, holder, address: account.address, expiredAtMs, untilMs })
+  }
 
-/** `Bearer`, one space or more, a token68. Another scheme is no token at all. */
-function bearerFrom(
-  authorization: string,
-): { readonly text: string } | 'token_missing' | 'token_unknown' {
-  const scheme = authorization.slice(0, 7).toLowerCase()
-  if (scheme !== 'bearer ') return 'token_missing'
-  // Header variables often end in a newline or a space that a careless client sends along.
-  const text = authorization.slice(7).trim()
-  if (text === '') return 'token_missing'
-  return text.length <= MAX_TOKEN_LENGTH && /^[A-Za-z0-9._~+/-]+=*$/.test(text)
-    ? { text }
-    : 'token_unknown'
-}
-
-function tokenFrom({ id, holder, scopes, limits }: TokenRecord, defaults: TokenLimits): Token {
-  const pick = <Limit>(own: Limit | 'off' | undefined, fallback: Limit | undefined) =>
-    own === 'off' ? undefined : (own ?? fallback)
-  return {
-    id,
-    holder,
-    scopes,
-    limits: {
-      requests: pick(limits?.requests, defaults.requests),
-      bytes: pick(limits?.bytes, defaults.bytes),
-      inFlight: pick(limits?.inFlight, defaults.inFlight),
-    },
+  #changed(): void {
+    if (this.#isChanged) return
+    this.#isChanged = true
+    this.#onChange?.()
   }
 }
 
-function blockListOf(networks: readonly Network[]): BlockList {
-  const list = new BlockList()
-  for (const { address, prefix, family } of networks) list.addSubnet(address, prefix, family)
-  return list
+function isRefusal(outcome: Ending['outcome']): outcome is RefusalReason {
+  return outcome !== 'accepted' && outcome !== 'collector_refused' && REFUSALS.has(outcome)
 }
 
-function isListed(list: BlockList, address: string): boolean {
-  // A link-local address may carry its zone (RFC 4007 §11), which BlockList does not know.
-  const bare = address.replace(/%.*$/, '')
-  const version = isIP(bare)
-  return version !== 0 && list.check(bare, version === 4 ? 'ipv4' : 'ipv6')
-}
-
-function unused(): Usage {
-  return { count: 0, firstUsedMs: undefined, lastUsedMs: undefined, last: undefined }
+function iso(wallMs: number | undefined): string {
+  return wallMs === undefined ? 'an unknown day' : new Date(wallMs).toISOString()
 }

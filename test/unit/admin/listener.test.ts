@@ -26,6 +26,7 @@ async function started(
       contentType: 'text/plain; version=0.0.4; charset=utf-8',
       page: async () => 'tollgate_up 1\n',
     },
+    tokens: () => ['{"sources":[],', '"tokens":[]}'],
     readiness: () => READY,
     version: '0.0.0-test',
     onError: (cause) => errors.push(cause),
@@ -42,6 +43,24 @@ test('/metrics carries the page and exactly its content type', async (t) => {
   assert.equal(answer.status, 200)
   assert.equal(answer.headers.get('content-type'), 'text/plain; version=0.0.4; charset=utf-8')
   assert.equal(await answer.text(), 'tollgate_up 1\n')
+})
+
+test('/tokens is JSON, put together from its pieces', async (t) => {
+  const { url } = await started(t)
+  const answer = await fetch(`${url}/tokens`)
+  assert.equal(answer.status, 200)
+  assert.equal(answer.headers.get('content-type'), 'application/json; charset=utf-8')
+  assert.deepEqual(await answer.json(), { sources: [], tokens: [] })
+})
+
+test('/tokens that breaks off in the middle is no whole answer', async (t) => {
+  function* pieces() {
+    yield '{"tokens":['
+    throw new Error('BUG')
+  }
+  const { url } = await started(t, { tokens: pieces })
+  await assert.rejects(fetch(`${url}/tokens`).then((answer) => answer.text()))
+  assert.equal((await fetch(`${url}/healthz`)).status, 200)
 })
 
 test('/healthz is 200 even when nothing is ready', async (t) => {
@@ -107,7 +126,7 @@ test('an unknown path is 404 and names those there are', async (t) => {
   const { url } = await started(t)
   const answer = await fetch(`${url}/metrics/../secret`)
   assert.equal(answer.status, 404)
-  assert.match(await answer.text(), /\/metrics \/healthz \/readyz/)
+  assert.match(await answer.text(), /\/metrics \/tokens \/healthz \/readyz/)
 })
 
 test('a page that cannot be made is 500 without the cause, which is told', async (t) => {
@@ -131,6 +150,7 @@ test('a port that is taken rejects, and close ends connections that are open', a
     host: '127.0.0.1',
     port: address.port,
     metrics: { contentType: 'text/plain', page: async () => '' },
+    tokens: () => [],
     readiness: () => READY,
     version: 'test',
     onError: () => {},

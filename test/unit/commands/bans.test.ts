@@ -44,6 +44,7 @@ async function start(): Promise<void> {
       add: (address, ms) => bans.add(address, ms, 0),
       lift: (address) => bans.lift(address, 0),
     },
+    tokens: { page: () => [], reload: async () => [] },
   })
 }
 
@@ -241,7 +242,7 @@ describe('the control socket', () => {
   })
 
   for (const [what, method, path, body, status] of [
-    ['another path', 'GET', '/tokens', undefined, 404],
+    ['another path', 'GET', '/secrets', undefined, 404],
     ['another method', 'PUT', '/bans', '{}', 404],
     ['a body that is not JSON', 'POST', '/bans', '{', 400],
     ['a body without a peer', 'POST', '/bans', '{}', 400],

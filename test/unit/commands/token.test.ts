@@ -291,7 +291,7 @@ describe('token list', () => {
     assert.match(lines[0] ?? '', /^ID {8}HOLDER {2}STATE {10}EXPIRES {19}SIGNALS$/)
     assert.equal(
       lines[1],
-      `${idOf(token)}  agent   active         2199-01-31T00:00:00.000Z  traces,logs`,
+      `${idOf(token)}  agent   current        2199-01-31T00:00:00.000Z  traces,logs`,
     )
     assert.match(lines[2] ?? '', /not yet valid {2}never {21}all$/)
     assert.match(lines[3] ?? '', /revoked/)
@@ -300,7 +300,7 @@ describe('token list', () => {
     const { tokens } = JSON.parse((await run(['list', '--json'])).out)
     assert.deepEqual(
       tokens.map((entry: { state: string }) => entry.state),
-      ['active', 'not_yet_valid', 'revoked'],
+      ['current', 'not_yet_valid', 'revoked'],
     )
     assert.ok(tokens.every((entry: object) => !('sha256' in entry)))
   })

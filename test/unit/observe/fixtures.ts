@@ -1,5 +1,6 @@
 import type { Log, LogEvent, LogFields } from '../../../src/observe/log.ts'
 import type { Readings } from '../../../src/observe/state.ts'
+import type { TokenUsage } from '../../../src/observe/token-numbers.ts'
 import type { Arrival } from '../../../src/pipeline/arrival.ts'
 import type { Outcome } from '../../../src/pipeline/outcome.ts'
 import type { Ending } from '../../../src/pipeline/ports.ts'
@@ -9,13 +10,31 @@ export function restingReadings(changes: Partial<Readings> = {}): Readings {
   return {
     inFlightBytes: () => 0,
     tokens: () => ({ loaded: 1, isLastReloadGood: true, lastGoodReloadMs: 1_800_000_000_000 }),
-    tokenUsage: () => [{ id: 'k7f3', holder: 'laptop', lastUsedMs: 1_800_000_000_500, count: 3 }],
+    tokenUsage: () => [usageOf()],
     bans: () => 0,
     limiterTables: () => [{ table: 'peer_requests', size: 1, evictions: 0 }],
     certificates: () => [{ role: 'server', notAfterMs: 1_900_000_000_000 }],
     isLastCertificateReloadGood: () => true,
     isCollectorUp: () => true,
     lostLines: () => ({ log: 0, audit: 0 }),
+    ...changes,
+  }
+}
+
+/** A token that was used and once refused. */
+export function usageOf(changes: Partial<TokenUsage> = {}): TokenUsage {
+  return {
+    id: 'k7f3',
+    holder: 'laptop',
+    state: 'current',
+    expiresAtMs: 1_900_000_000_000,
+    firstUsedMs: 1_700_000_000_000,
+    lastUsedMs: 1_800_000_000_500,
+    requests: 3,
+    bytes: 681,
+    graceUses: 0,
+    retiringUses: 0,
+    refusals: new Map([['rate_limited', 1]]),
     ...changes,
   }
 }

@@ -4,11 +4,11 @@ import fc from 'fast-check'
 import { CONNECTION_REFUSALS as EDGE_REFUSALS } from '../../../src/edge/listener.ts'
 import { CONNECTION_REFUSALS } from '../../../src/observe/connections.ts'
 import { Metrics } from '../../../src/observe/metrics.ts'
-import { MAX_TOKENS_SHOWN } from '../../../src/observe/state.ts'
+import { MAX_TOKENS_SHOWN } from '../../../src/observe/token-numbers.ts'
 import { OUTCOMES } from '../../../src/pipeline/outcome.ts'
 import { runToEnd } from '../../support/child.ts'
 import { hasTools, tool } from '../../support/tools.ts'
-import { arrival, ending, restingReadings, samples, sum } from './fixtures.ts'
+import { arrival, ending, restingReadings, samples, sum, usageOf } from './fixtures.ts'
 
 function metricsWith(changes: Parameters<typeof restingReadings>[0] = {}): Metrics {
   return new Metrics({
@@ -150,8 +150,8 @@ test('strikes are the refusals that count towards a ban', async () => {
 
 test('a token shows by id and holder, and goes when it leaves the set', async () => {
   let usage = [
-    { id: 'a"\\', holder: 'new\nline', lastUsedMs: 1_800_000_000_500, count: 3 },
-    { id: 'unused', holder: 'x', lastUsedMs: undefined, count: 0 },
+    usageOf({ id: 'a"\\', holder: 'new\nline', lastUsedMs: 1_800_000_000_500, requests: 3 }),
+    usageOf({ id: 'unused', holder: 'x', lastUsedMs: undefined, requests: 0 }),
   ]
   const metrics = metricsWith({ tokenUsage: () => usage })
   const page = samples(await metrics.page())
@@ -168,12 +168,9 @@ test('a token shows by id and holder, and goes when it leaves the set', async ()
 })
 
 test('more tokens than can be shown are summed under other', async () => {
-  const usage = Array.from({ length: MAX_TOKENS_SHOWN + 3 }, (_, index) => ({
-    id: `t${index}`,
-    holder: 'h',
-    lastUsedMs: 1_000 * index,
-    count: 2,
-  }))
+  const usage = Array.from({ length: MAX_TOKENS_SHOWN + 3 }, (_, index) =>
+    usageOf({ id: `t${index}`, holder: `h${index}`, lastUsedMs: 1_000 * index, requests: 2 }),
+  )
   const page = samples(await metricsWith({ tokenUsage: () => usage }).page())
   const shown = [...page.keys()].filter((key) => key.startsWith('tollgate_token_requests_total'))
   assert.equal(shown.length, MAX_TOKENS_SHOWN + 1)
@@ -182,6 +179,32 @@ test('more tokens than can be shown are summed under other', async () => {
     page.get('tollgate_token_last_used_timestamp_seconds{token="other",holder="other"}'),
     MAX_TOKENS_SHOWN + 2,
   )
+  assert.equal(
+    page.get('tollgate_token_refusals_total{token="other",holder="other",reason="rate_limited"}'),
+    3,
+  )
+  assert.equal(page.get('tollgate_holder_refusals_total{holder="other"}'), 3)
+  assert.equal(page.get('tollgate_holder_refusals_total{holder="h0"}'), 1)
+  assert.equal(
+    [...page.keys()].some((key) => /^tollgate_token_state.*token="other"/.test(key)),
+    false,
+  )
+})
+
+test('a holder was last used when the last of its tokens was, and is refused with any', async () => {
+  const usage = [
+    usageOf({ id: 'old', holder: 'a', lastUsedMs: 3_000, state: 'retiring', retiringUses: 2 }),
+    usageOf({ id: 'new', holder: 'a', lastUsedMs: undefined, state: 'pending' }),
+    usageOf({ id: 'b', holder: 'b', lastUsedMs: undefined, refusals: new Map() }),
+  ]
+  const page = samples(await metricsWith({ tokenUsage: () => usage }).page())
+  assert.equal(page.get('tollgate_holder_last_used_timestamp_seconds{holder="a"}'), 3)
+  assert.equal(page.has('tollgate_holder_last_used_timestamp_seconds{holder="b"}'), false)
+  assert.equal(page.get('tollgate_holder_refusals_total{holder="a"}'), 2)
+  assert.equal(page.get('tollgate_holder_refusals_total{holder="b"}'), 0)
+  assert.equal(page.get('tollgate_token_state{token="old",holder="a",state="retiring"}'), 1)
+  assert.equal(page.get('tollgate_token_state{token="new",holder="a",state="pending"}'), 1)
+  assert.equal(page.get('tollgate_token_retiring_requests_total{token="old",holder="a"}'), 2)
 })
 
 test('with TLS off there is nothing about a certificate', async () => {

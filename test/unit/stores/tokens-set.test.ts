@@ -31,6 +31,8 @@ describe('parseTokenSet', () => {
         expiresAt: '2027-01-31T01:00:00+01:00',
         revokedAt: '2026-12-31T23:59:59.500Z',
         createdAt: '2026-01-01T00:00Z',
+        retiringAt: '2026-12-01',
+        replacedBy: 'b',
         scopes: ['metrics', 'traces'],
         allowFrom: ['203.0.113.7', '10.0.0.0/8', '2001:db8::/32', '::ffff:192.0.2.0/120'],
         limits: { rate: '300/m', burst: 7, bytes: '10MiB/s', inFlight: 20 },
@@ -45,6 +47,8 @@ describe('parseTokenSet', () => {
       expiresAtMs: Date.UTC(2027, 0, 31),
       revokedAtMs: Date.UTC(2026, 11, 31, 23, 59, 59, 500),
       createdAtMs: Date.UTC(2026, 0, 1),
+      retiringAtMs: Date.UTC(2026, 11, 1),
+      replacedBy: 'b',
       scopes: new Set(['traces', 'metrics']),
       allowFrom: [
         { address: '203.0.113.7', prefix: 32, family: 'ipv4' },
@@ -109,6 +113,19 @@ describe('parseTokenSet', () => {
     assert.equal(problems.length, expected.length, problems.join('\n'))
     for (const [index, start] of expected.entries())
       assert.ok(problems[index]?.startsWith(start), `${problems[index]}\n  is not\n${start}`)
+  })
+
+  it('takes a token for the next one of another token only', () => {
+    const problems = problemsOf(() =>
+      parse(
+        entry({ replacedBy: 'a' }),
+        entry({ id: 'b', sha256: digest('b'), replacedBy: 'b c', retiringAt: 'soon' }),
+      ),
+    )
+    assert.match(problems[0] ?? '', /^tokens\[0\]\.replacedBy: is the token itself; expected/)
+    assert.match(problems[1] ?? '', /^tokens\[1\]\.replacedBy: "b c" is not an id; expected/)
+    assert.match(problems[2] ?? '', /^tokens\[1\]\.retiringAt: "soon" is not a date; expected/)
+    assert.equal(problems.length, 3)
   })
 
   it('finds ids and digests that come twice', () => {

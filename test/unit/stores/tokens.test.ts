@@ -200,7 +200,7 @@ describe('a swap', () => {
     )
     store.used(goes, arrival(), NOW)
     assert.deepEqual(
-      [...store.usage(NOW)].map(({ id, count }) => [id, count]),
+      [...store.statuses(NOW)].map(({ record, account }) => [record.id, account.requests]),
       [
         ['stays', 1],
         ['renewed', 0],
@@ -209,52 +209,79 @@ describe('a swap', () => {
   })
 })
 
-describe('usage', () => {
-  it('tells when, from where and with what each token was used, and its state', () => {
+const statesIn = (store: TokenStore, at = NOW) =>
+  [...store.statuses(at)].map(({ record, state }) => [record.id, state])
+
+describe('the state of a token', () => {
+  it('is derived from its dates; revoked wins over expired', () => {
     const store = storeOf(
       { id: 'a', expiresAt: '2027-01-01' },
-      { id: 'expired', expiresAt: '2026-01-01' },
+      { id: 'expired', expiresAt: '2026-01-01', retiringAt: '2025-12-01' },
       { id: 'future', notBefore: '2027-01-01' },
       { id: 'revoked', revokedAt: '2026-01-01', expiresAt: '2026-01-01' },
+      { id: 'retiring', retiringAt: '2026-06-01', replacedBy: 'a' },
     )
-    const token = tokenOf(store, 'a')
-    store.used(token, arrival(), NOW)
-    const other = { key: '2001:db8::/64', address: '2001:db8::1' }
-    const userAgent = 'x'.repeat(1000)
-    store.used(
-      token,
-      arrival({ peer: other, protocol: 'http', signal: 'logs', userAgent }),
-      NOW + 5,
-    )
-    const [used, ...unused] = store.usage(NOW)
-    assert.deepEqual(used, {
-      id: 'a',
-      holder: 'holder of a',
-      state: 'active',
-      expiresAtMs: Date.UTC(2027, 0, 1),
-      count: 2,
-      firstUsedMs: NOW,
-      lastUsedMs: NOW + 5,
-      last: {
-        address: '2001:db8::1',
-        signal: 'logs',
-        protocol: 'http',
-        userAgent: 'x'.repeat(200),
-      },
-    })
+    assert.deepEqual(statesIn(store), [
+      ['a', 'current'],
+      ['expired', 'expired'],
+      ['future', 'not_yet_valid'],
+      ['revoked', 'revoked'],
+      ['retiring', 'retiring'],
+    ])
     assert.deepEqual(
-      unused.map(({ id, state, count, lastUsedMs }) => [id, state, count, lastUsedMs]),
-      [
-        ['expired', 'expired', 0, undefined],
-        ['future', 'not_yet_valid', 0, undefined],
-        ['revoked', 'revoked', 0, undefined],
-      ],
+      [...store.statuses(NOW)].map(({ isAccepted }) => isAccepted),
+      [true, false, false, false, true],
     )
+    assert.deepEqual(statesIn(store, NOW - 1).at(-1), ['retiring', 'current'])
   })
 
-  it('does not count what was only verified', () => {
-    const store = storeOf({ id: 'a' })
-    tokenOf(store, 'a')
-    assert.equal([...store.usage(NOW)][0]?.count, 0)
+  it('is pending until somebody uses it, beside an older token of the same holder', () => {
+    const store = storeOf({ id: 'old', holder: 'h' }, { id: 'new', holder: 'h' }, { id: 'other' })
+    assert.deepEqual(statesIn(store), [
+      ['old', 'current'],
+      ['new', 'pending'],
+      ['other', 'current'],
+    ])
+    store.used(tokenOf(store, 'new'), arrival(), NOW)
+    assert.deepEqual(statesIn(store)[1], ['new', 'current'])
+  })
+
+  it('is not pending where the older one is retiring, over or not valid yet', () => {
+    for (const field of ['retiringAt', 'revokedAt', 'expiresAt']) {
+      const store = storeOf(
+        { id: 'old', holder: 'h', [field]: '2026-01-01' },
+        { id: 'new', holder: 'h' },
+      )
+      assert.deepEqual(statesIn(store)[1], ['new', 'current'], field)
+    }
+  })
+
+  it('goes by createdAt where all tokens of the holder have one', () => {
+    const store = storeOf(
+      { id: 'new', holder: 'h', createdAt: '2026-02-01' },
+      { id: 'old', holder: 'h', createdAt: '2026-01-01' },
+    )
+    assert.deepEqual(statesIn(store), [
+      ['new', 'pending'],
+      ['old', 'current'],
+    ])
+  })
+})
+
+describe('a set that is not complete', () => {
+  it('takes the tokens it has and judges no other', () => {
+    const store = new TokenStore({ defaultLimits: UNLIMITED })
+    store.swap(setOf({ id: 'a' }), { isComplete: false })
+    assert.deepEqual(verdict(store, bearer('a')), { id: 'a' })
+    assert.equal(verdict(store, bearer('b')), 'tokens_unavailable')
+    assert.equal(verdict(store, undefined), 'token_missing')
+    store.swap(setOf({ id: 'a' }))
+    assert.equal(verdict(store, bearer('b')), 'token_unknown')
+  })
+
+  it('may be empty', () => {
+    const store = new TokenStore({ defaultLimits: UNLIMITED })
+    store.swap({ records: [] }, { isComplete: false })
+    assert.equal(verdict(store, bearer('b')), 'tokens_unavailable')
   })
 })
