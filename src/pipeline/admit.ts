@@ -9,6 +9,7 @@ import type {
   TokenProblem,
   Tokens,
 } from './ports.ts'
+import { Unverified } from './unverified.ts'
 
 /** What admission asks. */
 export interface Admission {
@@ -85,6 +86,9 @@ export class Delay {
  *
  * Strikes are counted here; what is admitted is vouched for. `isQueued` tells whether others already
  * wait for the same budget: a newcomer then queues behind them.
+ *
+ * A credential that takes time to check comes back `Unverified`, unless it is refused before. It has
+ * taken nothing of any budget then; ask again with what the check said as `checked`.
  */
 export function admit(
   arrival: Arrival,
@@ -92,9 +96,11 @@ export function admit(
   nowMs: number,
   wallMs: number,
   isQueued: (peerKey: string, tokenId: string) => boolean = () => false,
-): Permit | Refusal | Delay {
+  checked?: Token | TokenProblem,
+): Permit | Refusal | Delay | Unverified {
   const { peer, flaw } = arrival
-  const token = tokens.verify(arrival.authorization, peer, wallMs)
+  const found = checked ?? tokens.verify(arrival.authorization, peer, wallMs)
+  const token = found instanceof Unverified ? found.claimed : found
 
   if (
     bans.isBanned(peer, nowMs) &&
@@ -114,6 +120,12 @@ export function admit(
     return refusal
   }
   if (typeof token === 'string') throw new TypeError('BUG: a token problem without a refusal')
+  if (found instanceof Unverified) {
+    const peerWaitMs = budgets.waitMs(peer, undefined, nowMs)
+    // Whoever has been here with a good token is not refused because it was renewed meanwhile.
+    if (peerWaitMs <= 0 || bans.isVouched(peer, token, nowMs)) return found
+    return rateLimited(peerWaitMs, 'the budget of this address')
+  }
 
   const waitMs = budgets.waitMs(peer, token, nowMs)
   if (waitMs > 0) return new Delay('rate_limited', token, waitMs)

@@ -10,6 +10,8 @@ import { type Admission, admit, Delay, Permit } from './admit.ts'
 import type { Arrival } from './arrival.ts'
 import type { Refusal } from './outcome.ts'
 import type { Clock, HoldReason, Journal } from './ports.ts'
+import { Unverified } from './unverified.ts'
+import { Verifying } from './verifying.ts'
 
 /** A client that says when it will stop waiting is answered this long before. */
 const MARGIN_MS = 250
@@ -21,7 +23,10 @@ const TOKEN_SHARE = 0.1
 export interface HoldOptions {
   /** Longest wait in milliseconds; 0 turns waiting off. */
   readonly holdMs: number
-  /** Calls waiting at once, over all. A token may hold a tenth of them (at least one). */
+  /**
+   * Calls waiting at once, over all. A token may hold a tenth of them (at least one). As many again
+   * may wait for their credential to be checked.
+   */
   readonly maxHeld: number
 }
 
@@ -53,6 +58,7 @@ export class Hold {
   readonly #admission: Admission
   readonly #clock: Clock
   readonly #journal: Journal
+  readonly #verifying: Verifying
   #held = 0
   #timer: NodeJS.Timeout | undefined
   #timerDueMs = Number.POSITIVE_INFINITY
@@ -62,11 +68,17 @@ export class Hold {
     this.#admission = admission
     this.#clock = clock
     this.#journal = journal
+    this.#verifying = new Verifying(options.maxHeld, clock)
   }
 
-  /** Calls waiting now. */
+  /** Calls waiting now for budget or the collector. */
   get held(): number {
     return this.#held
+  }
+
+  /** Calls whose credential is being checked now. */
+  get verifying(): number {
+    return this.#verifying.size
   }
 
   /**
@@ -79,10 +91,8 @@ export class Hold {
   ): Permit | Refusal | Promise<Released> {
     const nowMs = this.#clock.nowMs()
     const decision = admit(arrival, this.#admission, nowMs, this.#clock.wallMs(), this.#isQueued)
-    if (!(decision instanceof Delay)) return decision
-    const retry = (laterMs: number) =>
-      admit(arrival, this.#admission, laterMs, this.#clock.wallMs())
-    return this.#wait({ arrival, retry, hasPermit: false }, decision, nowMs, onGone)
+    if (decision instanceof Unverified) return this.#verify(arrival, decision, nowMs, onGone)
+    return decision instanceof Delay ? this.#delay(arrival, decision, nowMs, onGone) : decision
   }
 
   /**
@@ -114,8 +124,40 @@ export class Hold {
 
   /** Ends every wait with this refusal: the drain time is over. */
   refuseAll(refusal: Refusal): void {
+    this.#verifying.refuseAll(refusal)
     for (const lane of [...this.#lanes.values()])
       for (const waiter of [...lane]) this.#end(waiter, refusal)
+  }
+
+  async #verify(
+    arrival: Arrival,
+    unverified: Unverified,
+    sinceMs: number,
+    onGone: (leave: () => void) => void,
+  ): Promise<Released> {
+    const checked = await this.#verifying.wait(unverified, arrival, onGone)
+    const nowMs = this.#clock.nowMs()
+    if (checked === 'gone' || (typeof checked === 'object' && 'refusal' in checked)) {
+      // What the address has caused is on its bill, whether or not it stayed for the answer.
+      this.#admission.budgets.take(arrival.peer, undefined, nowMs)
+      this.#admission.budgets.release(arrival.peer, undefined)
+      return checked === 'gone' ? checked : checked.refusal
+    }
+    const wallMs = this.#clock.wallMs()
+    const decision = admit(arrival, this.#admission, nowMs, wallMs, this.#isQueued, checked)
+    if (!(decision instanceof Delay)) return settled(decision)
+    return this.#delay(arrival, decision, sinceMs, onGone)
+  }
+
+  #delay(
+    arrival: Arrival,
+    delay: Delay,
+    sinceMs: number,
+    onGone: (leave: () => void) => void,
+  ): Refusal | Promise<Released> {
+    const retry = (nowMs: number) =>
+      settled(admit(arrival, this.#admission, nowMs, this.#clock.wallMs()))
+    return this.#wait({ arrival, retry, hasPermit: false }, delay, sinceMs, onGone)
   }
 
   /** Whether others already wait for what this peer or this token would take. */
@@ -242,6 +284,11 @@ export class Hold {
     add(this.#queuedByToken, tokenId, by)
     add(this.#queuedByPeer, arrival.peer.key, by)
   }
+}
+
+/** A credential that was checked and has been forgotten since: so many are in use that room ran out. */
+function settled<D>(decision: D | Unverified): D | Refusal {
+  return decision instanceof Unverified ? { reason: 'overloaded' } : decision
 }
 
 function add(counts: Map<string, number>, key: string, by: number): void {

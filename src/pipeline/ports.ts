@@ -6,6 +6,7 @@
 import type { Signal } from '../otlp/signal.ts'
 import type { Arrival, Peer } from './arrival.ts'
 import type { Outcome, Refusal } from './outcome.ts'
+import type { Unverified } from './unverified.ts'
 
 export interface Clock {
   /** Milliseconds from a fixed, arbitrary point; never goes back. */
@@ -50,9 +51,14 @@ export type TokenProblem =
 export interface Tokens {
   /**
    * The token behind an Authorization header, or why there is none. `scope_denied` here means that
-   * the token is not allowed from this peer (`allowFrom`).
+   * the token is not allowed from this peer (`allowFrom`). Never waits: what takes time to check
+   * comes back `Unverified`.
    */
-  verify(authorization: string | undefined, peer: Peer, wallMs: number): Token | TokenProblem
+  verify(
+    authorization: string | undefined,
+    peer: Peer,
+    wallMs: number,
+  ): Token | TokenProblem | Unverified
   /** Remembers that a token was admitted. */
   used(token: Token, arrival: Arrival, wallMs: number): void
 }

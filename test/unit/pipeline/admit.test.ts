@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import { admit, Delay, Permit } from '../../../src/pipeline/admit.ts'
 import type { Arrival } from '../../../src/pipeline/arrival.ts'
 import type { TokenProblem } from '../../../src/pipeline/ports.ts'
+import { Unverified } from '../../../src/pipeline/unverified.ts'
 import { arrivalOf, peerOf, tokenOf, World } from './world.ts'
 
 const PROBLEMS: readonly TokenProblem[] = [
@@ -21,6 +22,7 @@ function ask(world: World, arrival: Arrival = arrivalOf(), isQueued = false) {
 /** A decision in one word. */
 function word(decision: ReturnType<typeof admit>): string {
   if (decision instanceof Permit) return 'permit'
+  if (decision instanceof Unverified) return 'unverified'
   return decision instanceof Delay ? `delay: ${decision.why}` : decision.reason
 }
 
@@ -230,5 +232,60 @@ describe('a permit', () => {
     ask(world)
     ask(world, arrivalOf({ authorization: 'guess' }))
     assert.deepEqual(world.used, ['agent'])
+  })
+})
+
+describe('a credential that takes time to check', () => {
+  const unverified = new Unverified(tokenOf('somebody'), () => undefined)
+  const world = (limits = {}) => {
+    const made = new World(limits)
+    made.credentials.set('agent', unverified)
+    return made
+  }
+
+  it('comes back unverified, and nothing is taken, counted or vouched for', () => {
+    const here = world({ requests: { perSecond: 1, burst: 1 } })
+    assert.equal(ask(here), unverified)
+    assert.equal(ask(here), unverified)
+    assert.deepEqual(here.used, [])
+    assert.equal(here.bans.isVouched(arrivalOf().peer, unverified.claimed, here.now), false)
+  })
+
+  it('is not checked where the request is refused anyway', () => {
+    const here = world()
+    const arrival = arrivalOf({ flaw: { reason: 'unknown_path' } })
+    assert.equal(word(ask(here, arrival)), 'unknown_path')
+  })
+
+  it('is not checked for an address whose budget is used up', () => {
+    const here = world({ requests: { perSecond: 1, burst: 1 } })
+    here.budgets.take(arrivalOf().peer, undefined, here.now)
+    assert.equal(word(ask(here)), 'rate_limited')
+  })
+
+  it('is checked all the same for who has been here with a good token', () => {
+    const here = world({ requests: { perSecond: 1, burst: 1 } })
+    here.budgets.take(arrivalOf().peer, undefined, here.now)
+    here.bans.vouch(arrivalOf().peer, unverified.claimed, here.now)
+    assert.equal(ask(here), unverified)
+  })
+
+  it('is not checked for a banned address, unless what it claims to be has been used from there', () => {
+    const here = world()
+    ban(here)
+    assert.equal(word(ask(here)), 'banned')
+    here.bans.vouch(arrivalOf().peer, unverified.claimed, here.now)
+    assert.equal(ask(here), unverified)
+  })
+
+  it('is judged by what the check said', () => {
+    const here = world()
+    const judge = (checked: Parameters<typeof admit>[5]) =>
+      admit(arrivalOf(), here.admission, here.now, here.clock.wallMs(), undefined, checked)
+    assert.equal(word(judge('token_expired')), 'token_expired')
+    assert.equal(word(judge(tokenOf('somebody'))), 'permit')
+    assert.deepEqual(here.used, ['somebody'])
+    for (let at = 0; at < 5; at += 1) assert.equal(word(judge('token_unknown')), 'token_unknown')
+    assert.equal(here.bans.isBanned(arrivalOf().peer, here.now), true)
   })
 })

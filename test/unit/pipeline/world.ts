@@ -13,6 +13,7 @@ import type {
   TokenProblem,
   Tokens,
 } from '../../../src/pipeline/ports.ts'
+import type { Unverified } from '../../../src/pipeline/unverified.ts'
 import { Bans } from '../../../src/stores/bans.ts'
 import { Budgets, type PeerLimits } from '../../../src/stores/budgets.ts'
 
@@ -53,7 +54,9 @@ export class World {
   now = 1_000_000
   isCollectorThere = true
   /** What each Authorization header stands for; others are unknown. */
-  readonly credentials = new Map<string, Token | TokenProblem>([['agent', tokenOf('agent')]])
+  readonly credentials = new Map<string, Token | TokenProblem | Unverified>([
+    ['agent', tokenOf('agent')],
+  ])
   readonly arrived: Arrival[] = []
   readonly ended: { readonly arrival: Arrival; readonly ending: Ending }[] = []
   readonly held: HoldReason[] = []
