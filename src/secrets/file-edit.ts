@@ -5,9 +5,9 @@
 import { randomBytes } from 'node:crypto'
 import { constants, type Stats } from 'node:fs'
 import { type FileHandle, lstat, mkdir, open, readlink, rename, rm, stat } from 'node:fs/promises'
-import { hostname } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { FileFault, fileFault } from './file-fault.ts'
+import { takeLock } from './file-lock.ts'
 
 export interface FileEditOptions {
   /** How long to wait for another editor. Default 10 000. */
@@ -17,7 +17,6 @@ export interface FileEditOptions {
 }
 
 const MAX_LINKS = 40
-const LOCK_PAUSE_MS = 25
 
 /**
  * Replaces the text of a file with what `change` makes of it (`undefined`: there is no file yet).
@@ -25,8 +24,8 @@ const LOCK_PAUSE_MS = 25
  * anything goes wrong, the file is as it was. Owner and permissions stay.
  *
  * @throws {FileFault} in words; its `code` is the system's, or `ELOCKED` where another editor holds
- * the lock file (`<file>.lock`) for too long. A lock left behind by a crash is named, not broken:
- * two editors taking it over at once could not tell each other's new lock from the old one.
+ * the lock file (`<file>.lock`) for too long. A lock left behind by a crash is taken over where the
+ * process that made it is known to be gone, else it is named.
  */
 export async function editFile(
   path: string,
@@ -82,29 +81,6 @@ async function makeDirectory(directory: string): Promise<void> {
       // Another editor made it at the same time.
       if (error.code !== 'EEXIST') throw error
     })
-  }
-}
-
-async function takeLock(lock: string, waitMs: number): Promise<void> {
-  const untilMs = performance.now() + waitMs
-  for (;;) {
-    try {
-      const file = await open(lock, 'wx', 0o600)
-      // Who holds it is a courtesy: on a full disk the lock holds all the same.
-      await file.writeFile(`process ${process.pid} on ${hostname()}\n`).catch(() => undefined)
-      await file.close()
-      return
-    } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
-    }
-    if (performance.now() >= untilMs) {
-      const holder = (await readTextFile(lock).catch(() => undefined))?.trim().slice(0, 200)
-      const message =
-        `${lock} is held by ${holder || 'another process'}; ` +
-        'if that process is gone, remove the file and try again'
-      throw new FileFault(lock, message, 'ELOCKED', undefined)
-    }
-    await new Promise((resume) => setTimeout(resume, LOCK_PAUSE_MS * (0.5 + Math.random())))
   }
 }
 
