@@ -2,6 +2,7 @@
 import type { Delivery } from './delivery.ts'
 import { ExecDelivery } from './exec-delivery.ts'
 import { FileDelivery } from './file-delivery.ts'
+import { KeyringDelivery } from './keyring/delivery.ts'
 import type { Place } from './place.ts'
 import { SourceFault } from './source-fault.ts'
 
@@ -18,6 +19,8 @@ export async function openDelivery(place: Place, settings: DeliverySettings): Pr
       return new FileDelivery(place)
     case 'exec':
       return new ExecDelivery(place, settings)
+    case 'keyring':
+      return new KeyringDelivery(place, settings)
     default:
       throw new SourceFault(
         place.text,
