@@ -64,6 +64,8 @@ export interface Fate {
   readonly agent: Agent
   readonly name: string
   readonly tallies: Record<Counted, Tally>
+  /** How often each span arrived, by its number. */
+  readonly spans: ReadonlyMap<number, number>
   readonly logged: readonly string[]
 }
 
@@ -144,9 +146,10 @@ export async function playAgents(
   for (const [index, agent] of agents.entries()) {
     const report = reports[index]
     if (report === undefined) throw new Error('fewer reports than agents')
-    const tallies = tally(await backend.received(report.run), report.sent)
+    const received = await backend.received(report.run)
+    const tallies = tally(received, report.sent)
     const logged = [...report.logged, ...refusals(collectors.get(agent))]
-    fates.push({ agent, name: nameOf(agent), tallies, logged })
+    fates.push({ agent, name: nameOf(agent), tallies, spans: received.spans, logged })
   }
   print(t, fates)
   return fates
