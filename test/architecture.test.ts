@@ -21,12 +21,15 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   tls: ['pipeline'],
   observe: ['pipeline', 'otlp'],
   admin: ['pipeline'],
+  // The small process that outlives the gateway: it carries nothing of it.
+  parent: [],
   commands: [
     'admin',
     'config',
     'gateway',
     'observe',
     'otlp',
+    'parent',
     'pipeline',
     'secrets',
     'stores',

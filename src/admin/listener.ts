@@ -41,6 +41,16 @@ const PAGES = {
   '/readyz': 'can it take requests? 200 or 503, with reasons',
 } as const
 
+/** The socket that was given for the admin port cannot be listened on. The message is for the operator. */
+export class AdminSocketError extends Error {
+  override readonly name = 'AdoptionError'
+
+  constructor(descriptor: number, options: ErrorOptions) {
+    const what = `the socket admin (descriptor ${descriptor})`
+    super(`${what}: expected a listening TCP socket`, options)
+  }
+}
+
 /** The admin port of one gateway. */
 export class AdminListener {
   readonly #options: AdminOptions
@@ -73,10 +83,14 @@ export class AdminListener {
     await this.#server.ready()
     const { server } = this.#server
     server.listen({ fd })
-    await once(server, 'listening')
+    const problem = await once(server, 'listening').then(
+      () => undefined,
+      (error: NodeJS.ErrnoException) => error,
+    )
     const at = server.address()
-    if (at === null || typeof at === 'string')
-      throw new Error(`the socket admin (descriptor ${fd}): expected a listening TCP socket`)
+    if (problem?.code === 'EADDRINUSE') throw problem
+    if (problem !== undefined || at === null || typeof at === 'string')
+      throw new AdminSocketError(fd, { cause: problem })
     const host = isIPv6(at.address) ? `[${at.address}]` : at.address
     return { address: `http://${host}:${at.port}`, port: at.port }
   }

@@ -9,6 +9,7 @@ const EXIT_SOFTWARE = 70
 /** The commands. Each is loaded when it is asked for. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import('./serve.ts')).runServe,
+  'serve-child': async () => (await import('./serve-child.ts')).runServeChild,
   check: async () => (await import('./check.ts')).runCheck,
   token: async () => (await import('./token.ts')).runTokenCommand,
   bans: async () => (await import('./bans.ts')).runBansCommand,
@@ -16,6 +17,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   help: async () => (await import('./help.ts')).runHelp,
   version: async () => (await import('./version.ts')).runVersion,
 }
+
+/** What the program itself starts, and nobody types. */
+const INTERNAL = new Set(['serve-child'])
 
 /** Commands that explain themselves. */
 const WITH_OWN_HELP = new Set(['token', 'bans'])
@@ -29,7 +33,8 @@ export async function dispatch(argv: readonly string[], io: CommandIo): Promise<
   const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (load === undefined) {
     const { nearest } = await import('../config/nearest.ts')
-    const near = nearest(name, Object.keys(COMMANDS))
+    const names = Object.keys(COMMANDS).filter((known) => !INTERNAL.has(known))
+    const near = nearest(name, names)
     const hint = near === undefined ? 'see tollgate help' : `did you mean ${near}?`
     io.stderr.write(`tollgate: unknown command ${JSON.stringify(name)}; ${hint}\n`)
     return EXIT_USAGE

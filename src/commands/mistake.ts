@@ -12,6 +12,8 @@ const EXIT_CODES: Readonly<Record<string, number>> = {
   FileFault: 66,
   ControlError: 69,
   StateDirError: 73,
+  GivenSocketsError: 64,
+  AdoptionError: 64,
 }
 const EXIT_UNAVAILABLE = 69
 const EXIT_CANNOT_CREATE = 73

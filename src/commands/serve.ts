@@ -1,72 +1,45 @@
-/** `tollgate serve`: runs the gateway until it is told to stop. */
-import { isatty } from 'node:tty'
+/**
+ * `tollgate serve`: runs the gateway until it is told to stop. As shipped this process becomes the
+ * parent, which holds the ports and runs the gateway as its child; so nothing large is imported here.
+ */
+
 import { type Config, parseConfig } from '../config/config.ts'
-import { type Gateway, openGateway } from '../gateway.ts'
-import { createLog, type Log } from '../observe/log.ts'
-import { tuneGarbageCollection } from './garbage.ts'
+import { ConfigError } from '../config/config-error.ts'
+import { OPTIONS } from '../config/options.ts'
+import { type GivenSockets, SOCKET_NAMES, takeGivenSockets } from '../parent/given-sockets.ts'
 import type { CommandIo } from './io.ts'
-import { provideStandIns } from './stand-ins.ts'
-import { ensureStateDirectory } from './state-directory.ts'
-import { ownVersion } from './version.ts'
-import { welcome } from './welcome.ts'
 
 /**
- * Runs the gateway. Resolves with 0 when it has stopped cleanly, and with 1 when requests were cut
- * off. Rejects where it cannot start.
+ * Resolves with 0 when the gateway has stopped cleanly, and with 1 when requests were cut off.
+ * Rejects, or resolves with the child's code, where it cannot start.
  */
-export async function runServe(
-  argv: readonly string[],
-  { stdout, env }: CommandIo,
-): Promise<number> {
-  tuneGarbageCollection()
-  const parsed = parseConfig(env, argv, { cwd: process.cwd() })
-  const log = createLog({ level: levelOf(parsed), format: formatOf(parsed) })
-  for (const warning of parsed.warnings) log.warn('notice', warning)
-  await ensureStateDirectory(parsed.stateDir)
-  const standIns = await provideStandIns(parsed)
-  const { config, sandbox } = standIns
-  try {
-    // A signal that comes while the gateway opens is not lost: it stops right after.
-    const stop = stopSignal()
-    const gateway = await openGateway(config, { version: ownVersion(), log })
-    const onReload = () =>
-      void gateway.reload().catch((err) => log.error('internal', 'The reload failed', { err }))
-    process.on('SIGHUP', onReload)
-    if (standIns.token !== undefined) stdout.write(await welcome(standIns, gateway.addresses))
-    const signal = await stop
-    process.off('SIGHUP', onReload)
-    return await drain(gateway, signal, log)
-  } finally {
-    await sandbox?.close()
+export async function runServe(argv: readonly string[], io: CommandIo): Promise<number> {
+  const config = parseConfig(io.env, argv, { cwd: process.cwd() })
+  const { sockets, notice } = takeGivenSockets(process.env, process.pid)
+  assertWanted(config, sockets ?? {})
+  const { canHoldSockets, holdSockets } = await import('../parent/held-sockets.ts')
+  if (config.parent === 'on' && canHoldSockets()) {
+    const { grpcListen: grpc, httpListen: http, adminListen: admin } = config
+    const held = await holdSockets({ grpc, http, admin }, sockets ?? {})
+    const { runParent } = await import('./run-parent.ts')
+    return await runParent(argv, config, held, notice)
   }
+  const words =
+    config.parent === 'on'
+      ? `TOLLGATE_PARENT is on, but Node.js ${process.versions.node} cannot hold a port without using it; 24.19 and newer can. The ports close while the gateway restarts`
+      : undefined
+  const { runGateway } = await import('./run-gateway.ts')
+  return await runGateway(config, io, { sockets, notice: notice ?? words })
 }
 
-/** Resolves with the first signal that asks the process to stop. */
-function stopSignal(): Promise<NodeJS.Signals> {
-  const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>()
-  process.once('SIGTERM', resolve)
-  process.once('SIGINT', resolve)
-  return promise
-}
-
-async function drain(gateway: Gateway, signal: NodeJS.Signals, log: Log): Promise<number> {
-  const atOnce = (again: NodeJS.Signals) => {
-    log.warn('stop', `${again} again: stopped at once; what was in flight is cut off`)
-    process.exit(1)
-  }
-  process.once('SIGTERM', atOnce)
-  process.once('SIGINT', atOnce)
-  const abandoned = await gateway.drain(signal)
-  return abandoned === 0 ? 0 : 1
-}
-
-function formatOf({ logFormat }: Config): 'json' | 'text' {
-  if (logFormat === 'auto') return isatty(2) ? 'text' : 'json'
-  return logFormat
-}
-
-/** The log knows fewer levels than its option takes. */
-function levelOf({ logLevel }: Config): Parameters<typeof createLog>[0]['level'] {
-  if (logLevel === 'trace') return 'debug'
-  return logLevel === 'fatal' ? 'error' : logLevel
+/** A socket for a port that is off is a contradiction, and nobody knows which half is meant. */
+function assertWanted(config: Config, sockets: GivenSockets): void {
+  const mistakes = SOCKET_NAMES.filter(
+    (name) => sockets[name] !== undefined && config[`${name}Listen`] === undefined,
+  ).map((name) => {
+    const option = OPTIONS[`${name}Listen`].env
+    const message = `${option} is off, but a socket called ${name} was given (LISTEN_FDNAMES); expected one or the other`
+    return { option, message }
+  })
+  if (mistakes.length > 0) throw new ConfigError(mistakes)
 }

@@ -301,6 +301,14 @@ export const OPTIONS = {
     about: 'A connection without a request is closed after this time.',
   }),
 
+  parent: option({
+    env: 'TOLLGATE_PARENT',
+    group: 'Running',
+    kind: oneOf('on', 'off'),
+    default: 'on',
+    about:
+      'Whether a small process of its own holds the ports, so that they stay open while the gateway restarts or after it crashed.',
+  }),
   drainMs: option({
     env: 'TOLLGATE_DRAIN_TIME',
     group: 'Running',

@@ -13,7 +13,7 @@ import { httpDialect, readHttp } from './http.ts'
 import { Http1Engine, type PeekBudget } from './http1-engine.ts'
 import { Http2Engine } from './http2-engine.ts'
 import { createPeerOf, type Link, type Port } from './link.ts'
-import { type ListenAddress, Listener } from './listener.ts'
+import { type GivenSocket, type ListenAddress, Listener } from './listener.ts'
 
 /** How long clients have to read their last answers and hang up before it is done for them. */
 const FAREWELL_MS = 1000
@@ -70,10 +70,10 @@ export class FrontDoor {
     })
   }
 
-  /** Opens a port; both serve both protocols. */
-  async listen(port: Port, address: ListenAddress): Promise<ListenAddress> {
+  /** Opens a port, or takes over a socket that is open; both serve both protocols. */
+  async listen(port: Port, at: ListenAddress | GivenSocket): Promise<ListenAddress> {
     await this.#http1.ready()
-    return this.#listener.listen(port, address)
+    return this.#listener.listen(port, at)
   }
 
   /** Calls that have not ended. */
@@ -86,13 +86,21 @@ export class FrontDoor {
     this.#listener.setSecureContext(tls)
   }
 
+  /** Stops accepting. What is connected goes on. */
+  stopAccepting(): void {
+    this.#listener.close()
+  }
+
   /**
    * Stops accepting, asks clients to leave, and resolves when the last call has ended and its answer
-   * has gone out.
+   * has gone out. `isPatient`: when the last connection has ended, and idle HTTP/1.1 connections are
+   * left until their next answer, for closing one may cross with a request on its way.
    */
-  async drain(): Promise<void> {
-    this.#listener.close()
-    const connectionsEnd = Promise.all([this.#http1.drain(), this.#http2.drain()])
+  async drain({ isPatient = false }: { readonly isPatient?: boolean } = {}): Promise<void> {
+    this.stopAccepting()
+    const http1End = this.#http1.drain({ keepsIdle: isPatient })
+    const connectionsEnd = Promise.all([http1End, this.#http2.drain()])
+    if (isPatient) await connectionsEnd
     do {
       if (this.#calls > 0) await new Promise<void>((resolve) => (this.#onEmpty = resolve))
       // A call may still come from a client that has not read its GOAWAY.

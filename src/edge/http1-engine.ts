@@ -141,15 +141,15 @@ export class Http1Engine {
   }
 
   /**
-   * Closes idle connections and, from now on, each other one with its answer. Resolves when every
-   * connection has ended.
+   * Closes idle connections, unless `keepsIdle`, and, from now on, each other one with its answer.
+   * Resolves when every connection has ended.
    */
-  async drain(): Promise<void> {
+  async drain({ keepsIdle }: { readonly keepsIdle: boolean }): Promise<void> {
     this.#isDraining = true
     const endings = [...this.#sockets].map(
       (socket) => new Promise((resolve) => socket.once('close', resolve)),
     )
-    this.#server.closeIdleConnections()
+    if (!keepsIdle) this.#server.closeIdleConnections()
     await Promise.all(endings)
   }
 

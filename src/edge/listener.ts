@@ -59,6 +59,16 @@ export interface ListenAddress {
   readonly port: number
 }
 
+/** A socket that somebody else has bound: the number of its descriptor. */
+export interface GivenSocket {
+  readonly descriptor: number
+}
+
+/** A socket that was given cannot be listened on. The message is for the operator. */
+export class AdoptionError extends Error {
+  override readonly name = 'AdoptionError'
+}
+
 export class Listener {
   readonly #options: ListenerOptions
   readonly #tls: TlsServer | undefined
@@ -82,8 +92,37 @@ export class Listener {
     })
   }
 
-  /** Opens a port. Rejects with Node's error (EADDRINUSE, EACCES) where it cannot. Resolves with the address taken. */
-  listen(port: Port, { host, port: number }: ListenAddress): Promise<ListenAddress> {
+  /**
+   * Opens a port, or takes over a socket that is open. Rejects with Node's error (EADDRINUSE, EACCES)
+   * where it cannot, and with an `AdoptionError` for a socket of another kind. Resolves with the
+   * address taken.
+   */
+  async listen(port: Port, at: ListenAddress | GivenSocket): Promise<ListenAddress> {
+    if (!('descriptor' in at)) {
+      const { host, port: number } = at
+      return (await this.#listen(port, { host, port: number })) ?? at
+    }
+    const { descriptor } = at
+    const wrong = (why: string, cause?: unknown) =>
+      new AdoptionError(
+        `the socket ${port} (descriptor ${descriptor}): ${why}; expected a listening TCP socket (systemd: ListenStream= with a port, and Accept=no)`,
+        { cause },
+      )
+    const taken = await this.#listen(port, { fd: descriptor }).catch((error: unknown) => {
+      const { code, message } = error as NodeJS.ErrnoException
+      // Somebody else listens there, between our bind and now: that has words of its own.
+      throw code === 'EADDRINUSE' ? error : wrong(code ?? message, error)
+    })
+    if (taken !== undefined) return taken
+    this.close()
+    throw wrong('it is no TCP socket')
+  }
+
+  /** Resolves with the address; undefined for what has none, such as a unix socket. */
+  #listen(
+    port: Port,
+    where: ListenAddress | { readonly fd: number },
+  ): Promise<ListenAddress | undefined> {
     const server = createServer(
       { noDelay: true, keepAlive: true, pauseOnConnect: false },
       (socket) => this.#onAccept(socket, port),
@@ -91,7 +130,7 @@ export class Listener {
     this.#servers.push(server)
     return new Promise((resolve, reject) => {
       server.once('error', reject)
-      server.listen({ host, port: number, backlog: BACKLOG }, () => {
+      server.listen({ ...where, backlog: BACKLOG }, () => {
         server.off('error', reject)
         // Accepting can fail later (EMFILE); the connection is lost, the gateway is not.
         server.on('error', () => this.#options.onRefused('full'))
@@ -99,7 +138,7 @@ export class Listener {
         resolve(
           typeof address === 'object' && address !== null
             ? { host: address.address, port: address.port }
-            : { host, port: number },
+            : undefined,
         )
       })
     })

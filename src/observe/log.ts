@@ -29,6 +29,10 @@ export const LOG_EVENTS = [
   'audit_failed',
   'audit_recovered',
   'notice',
+  // Written by the parent (`src/parent/lines.ts`).
+  'parent',
+  'gateway_ended',
+  'restart',
 ] as const
 
 export type LogEvent = (typeof LOG_EVENTS)[number]

@@ -89,6 +89,8 @@ export async function spawnGateway({
           TOLLGATE_ADMIN_LISTEN: at.admin,
           TOLLGATE_STATE_DIR: folder,
           TOLLGATE_LOG_FORMAT: 'json',
+          // Most tests look at the gateway's own process: its signals, its memory, its exit code.
+          TOLLGATE_PARENT: 'off',
           TOLLGATE_TLS_CERT: files.certificate,
           TOLLGATE_TLS_KEY: files.key,
           TOLLGATE_TOKENS: `tests=${TOKEN}`,

@@ -1,0 +1,51 @@
+/** Makes this process the parent: it holds the sockets, and the gateway runs as its child. */
+import { isatty } from 'node:tty'
+import type { Config } from '../config/config.ts'
+import { startGatewayProcess } from '../parent/gateway-process.ts'
+import type { HeldSocket } from '../parent/held-sockets.ts'
+import { createSay, type Severity } from '../parent/lines.ts'
+import { Parent } from '../parent/parent.ts'
+import { formatOf } from './log-format.ts'
+
+/** Runs until the gateway has ended for good; resolves with the exit code. */
+export async function runParent(
+  argv: readonly string[],
+  config: Config,
+  sockets: readonly HeldSocket[],
+  notice: string | undefined,
+): Promise<number> {
+  const say = createSay({
+    least: leastOf(config),
+    format: formatOf(config),
+    hasColour: isatty(2),
+    wallMs: () => Date.now(),
+  })
+  const program = {
+    node: process.execPath,
+    // By its path: a version that has been installed over this one is the next to be started.
+    args: [...process.execArgv, process.argv[1] ?? '', 'serve-child', ...argv],
+    env: process.env,
+  }
+  const parent = new Parent({
+    start: (listeners) => startGatewayProcess(program, sockets, listeners),
+    say,
+    nowMs: () => performance.now(),
+    drainMs: config.drainMs,
+  })
+  process.on('SIGTERM', (signal) => parent.stop(signal))
+  process.on('SIGINT', (signal) => parent.stop(signal))
+  process.on('SIGHUP', () => parent.reload())
+  process.on('SIGUSR2', (signal) => parent.restart(signal))
+  if (notice !== undefined) say('warn', 'parent', notice)
+  const ports = sockets.map(({ name, address = 'as given' }) => `${name} ${address}`).join(', ')
+  say('info', 'parent', `Holding the ports: ${ports}. The gateway runs as a child`, {
+    pid: process.pid,
+  })
+  return await parent.run()
+}
+
+function leastOf({ logLevel }: Config): Severity | undefined {
+  if (logLevel === 'silent') return undefined
+  if (logLevel === 'warn') return 'warn'
+  return logLevel === 'error' || logLevel === 'fatal' ? 'error' : 'info'
+}
