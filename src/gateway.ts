@@ -24,10 +24,12 @@ import type { Peer } from './pipeline/arrival.ts'
 import { faultOf } from './pipeline/fault.ts'
 import { Hold } from './pipeline/hold.ts'
 import type { Clock } from './pipeline/ports.ts'
-import { BanFile } from './stores/ban-file.ts'
+import { keepBans } from './stores/ban-file.ts'
 import { Bans } from './stores/bans.ts'
 import { Budgets } from './stores/budgets.ts'
 import { createExempt } from './stores/exempt.ts'
+import { keepLedger } from './stores/ledger-file.ts'
+import type { StateFileEvent } from './stores/state-file.ts'
 import { pagePieces, type SourceRow, tokenUsages } from './stores/token-page.ts'
 import { TokenStore } from './stores/tokens.ts'
 import { createCollector } from './upstream/collector.ts'
@@ -100,6 +102,8 @@ export async function openGateway(
       bytes: config.tokenBytes,
       inFlight: config.tokenInFlight,
     },
+    graceMs: config.tokenGraceMs,
+    onGrace: (late) => notices.tokenInGrace(late),
   })
   const budgets = new Budgets({
     peer: { requests: config.peerRequests, bytes: config.peerBytes, inFlight: config.peerInFlight },
@@ -110,7 +114,8 @@ export async function openGateway(
     banStrikes === undefined ? undefined : { strikes: banStrikes, windowMs: banWindowMs }
   const notices = new Notices({ log, audit, metrics, clock: CLOCK, banRule })
   notices.started(version)
-  const journal = new RequestJournal({ numbers: metrics.requests, log, audit, clock: CLOCK })
+  const { requests: numbers } = metrics
+  const journal = new RequestJournal({ numbers, tokens, log, audit, clock: CLOCK })
   const isTrusted = createTrustedProxies(config.trustedProxies)
   const isExempt = createExempt(config.banExempt)
   const bans = new Bans({
@@ -181,15 +186,21 @@ export async function openGateway(
       },
     })
     own(control)
-    const banFile = await BanFile.open(
-      {
-        path: join(config.stateDir, 'bans.json'),
-        clock: CLOCK,
-        onEvent: (event) => notices.banFile(event),
-      },
-      bans,
+    const inState = (name: string, onEvent: (event: StateFileEvent) => void) => {
+      return { path: join(config.stateDir, name), clock: CLOCK, onEvent }
+    }
+    own(
+      await keepBans(
+        inState('bans.json', (event) => notices.banFile(event)),
+        bans,
+      ),
     )
-    own(banFile)
+    own(
+      await keepLedger(
+        inState('ledger.json', (event) => notices.ledgerFile(event)),
+        tokens,
+      ),
+    )
     opened.push(collector, { close: () => door.destroy() })
     collector.start()
     const addresses = await listen()

@@ -111,6 +111,14 @@ export const OPTIONS = {
     kind: path(),
     about: 'JSON file with the token set, as `tollgate token` writes it; watched.',
   }),
+  tokenGraceMs: option({
+    env: 'TOLLGATE_TOKEN_GRACE',
+    group: 'Tokens',
+    kind: orOff(duration({ min: '1s', max: '366d' }), 0),
+    default: 'off',
+    about:
+      'How long after its end a token is still accepted, until its holder has used a newer one; a revoked one never is.',
+  }),
   tokens: option({
     env: 'TOLLGATE_TOKENS',
     group: 'Tokens',

@@ -1,14 +1,23 @@
 /** What is told of each request: counted always, logged where somebody may have to act. */
 import type { Arrival } from '../pipeline/arrival.ts'
 import type { Outcome, Reason } from '../pipeline/outcome.ts'
-import type { Clock, Ending, HoldReason, Journal } from '../pipeline/ports.ts'
+import type { Clock, Ending, HoldReason, Journal, Token } from '../pipeline/ports.ts'
 import type { Audit } from './audit.ts'
 import type { Log, LogEvent, LogFields } from './log.ts'
 import { causeWords, foreign } from './redact.ts'
 import type { RequestNumbers } from './requests.ts'
 import { Sampler } from './sampler.ts'
 
+/** What requests are booked to: the ledger of tokens. */
+export interface TokenBook {
+  /** Books the end of a request, and returns the token it carried, accepted or not. */
+  ended(arrival: Arrival, ending: Ending, wallMs: number): Token | undefined
+  /** Why a token is not accepted any more and what its holder has instead. Not for the client. */
+  storyOf(token: Token, wallMs: number): string | undefined
+}
+
 export interface JournalOptions {
+  readonly tokens: TokenBook
   readonly numbers: RequestNumbers
   readonly log: Log
   /** Undefined where no audit log is kept. */
@@ -100,12 +109,15 @@ export class RequestJournal implements Journal {
   }
 
   ended(arrival: Arrival, ending: Ending): void {
-    this.#options.numbers.ended(arrival, ending)
+    const { numbers, tokens, clock, log } = this.#options
+    numbers.ended(arrival, ending)
     const { outcome } = ending
-    if (this.#options.log.isDebug) this.#tellAll(arrival, ending)
+    const token = tokens.ended(arrival, ending, clock.wallMs())
+    const known = token === ending.token ? ending : { ...ending, token }
+    if (log.isDebug) this.#tellAll(arrival, known)
     if (outcome === 'accepted') return
     if (AUDITED.has(outcome)) this.#audit(arrival, outcome)
-    this.#tell(arrival, ending, outcome)
+    this.#tell(arrival, known, outcome)
   }
 
   held(_arrival: Arrival, why: HoldReason): void {
@@ -131,14 +143,17 @@ export class RequestJournal implements Journal {
   }
 
   #tell(arrival: Arrival, ending: Ending, outcome: Exclude<Outcome, 'accepted'>): void {
-    const { clock, log } = this.#options
+    const { clock, log, tokens } = this.#options
     const suppressed = this.#sampler.take(outcome, clock.nowMs())
     if (suppressed === undefined) return
     const { severity, event, words } =
       outcome === 'collector_refused' ? COLLECTOR_REFUSED : TELLINGS[outcome]
+    const late = outcome === 'token_expired' ? ending.token : undefined
+    const story = late && tokens.storyOf(late, clock.wallMs())
     const detail = ending.refusal?.detail
+    const why = story ?? (detail && foreign(detail))
     const message = words.replace('%', () => whatFrom(arrival))
-    log[severity](event, detail === undefined ? message : `${message} (${foreign(detail)})`, {
+    log[severity](event, why === undefined ? message : `${message} (${why})`, {
       reason: outcome,
       ...requestFields(arrival, ending),
       ...(suppressed > 0 ? { suppressed } : {}),

@@ -14,6 +14,7 @@ export const LOG_EVENTS = [
   'reload',
   'tokens_loaded',
   'tokens_kept_last_good',
+  'token_grace',
   'certificate_loaded',
   'certificate_kept_last_good',
   'collector_up',

@@ -28,8 +28,17 @@ export interface BanNotice {
   readonly isManual: boolean
 }
 
-/** What can be told of the file of bans. */
-export type BanFileEvent =
+/** A token that is past its end and still in use. */
+export interface LateTokenNotice {
+  readonly id: string
+  readonly holder: string
+  readonly address: string
+  readonly expiredAtMs: number
+  readonly untilMs: number
+}
+
+/** What can be told of a file that keeps something over a restart. */
+export type StateFileEvent =
   | {
       readonly kind: 'broken'
       readonly path: string
@@ -65,21 +74,35 @@ export class Notices {
   }
 
   /** Something about the file that keeps bans over a restart. */
-  banFile(event: BanFileEvent): void {
+  banFile(event: StateFileEvent): void {
+    this.#stateFile(event, ['bans', 'Bans are', 'They hold until a restart'])
+  }
+
+  /** Something about the file that keeps the ledger of tokens over a restart. */
+  ledgerFile(event: StateFileEvent): void {
+    this.#stateFile(event, [
+      'the ledger of tokens',
+      'The ledger of tokens is',
+      'It is whole until a restart',
+    ])
+  }
+
+  #stateFile(
+    event: StateFileEvent,
+    [what, whatIs, consequence]: readonly [string, string, string],
+  ): void {
     const { log } = this.#options
     const { path } = event
     if (event.kind === 'saved_again') {
-      log.info('notice', `Bans are kept in ${path} again`, { path })
+      log.info('notice', `${whatIs} kept in ${path} again`, { path })
     } else if (event.kind === 'broken') {
       const { movedTo, why } = event
-      log.warn('notice', `Could not read the bans of ${path}: ${why}. It was moved to ${movedTo}`, {
+      log.warn('notice', `Could not read ${what} of ${path}: ${why}. It was moved to ${movedTo}`, {
         path,
       })
     } else {
-      const doing = event.kind === 'unsaved' ? 'keep bans in' : 'read the bans of'
-      log.error('notice', `Cannot ${doing} ${path}: ${event.why}. They hold until a restart`, {
-        path,
-      })
+      const doing = event.kind === 'unsaved' ? `keep ${what} in` : `read ${what} of`
+      log.error('notice', `Cannot ${doing} ${path}: ${event.why}. ${consequence}`, { path })
     }
   }
 
@@ -95,6 +118,16 @@ export class Notices {
       'tokens_kept_last_good',
       `Could not load the tokens from ${from}: ${problem}. The ${count} loaded before stay in use`,
       { count, from },
+    )
+  }
+
+  /** A token was used after its end, by grace. */
+  tokenInGrace({ id, holder, address, expiredAtMs, untilMs }: LateTokenNotice): void {
+    const [expiredAt, until] = [expiredAtMs, untilMs].map((ms) => new Date(ms).toISOString())
+    this.#options.log.warn(
+      'token_grace',
+      `Token ${id} of ${holder} expired on ${expiredAt} and is used from ${address}: accepted until its holder uses a newer one, at most until ${until}`,
+      { token: id, holder, peer: address, expiredAt, until },
     )
   }
 

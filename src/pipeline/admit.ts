@@ -110,7 +110,10 @@ export function admit(
   }
 
   const refusal =
-    flaw ?? (typeof token === 'string' ? tokenRefusal(token) : scopeRefusal(arrival, token))
+    flaw ??
+    (typeof token === 'string'
+      ? tokenRefusal(token, tokens.detailOf(arrival.authorization, wallMs))
+      : scopeRefusal(arrival, token))
   if (refusal !== undefined) {
     const peerWaitMs = budgets.waitMs(peer, undefined, nowMs)
     if (peerWaitMs > 0) return rateLimited(peerWaitMs, 'the budget of this address')
@@ -144,10 +147,10 @@ function rateLimited(waitMs: number, whose: string): Refusal {
   return { reason: 'rate_limited', retryAfterMs: waitMs, detail: `${whose} is used up` }
 }
 
-function tokenRefusal(problem: TokenProblem): Refusal {
-  return problem === 'scope_denied'
-    ? { reason: problem, detail: 'this token may not be used from this address' }
-    : { reason: problem }
+function tokenRefusal(problem: TokenProblem, detail: string | undefined): Refusal {
+  if (problem === 'scope_denied')
+    return { reason: problem, detail: 'this token may not be used from this address' }
+  return detail === undefined ? { reason: problem } : { reason: problem, detail }
 }
 
 function scopeRefusal({ signal }: Arrival, { scopes }: Token): Refusal | undefined {

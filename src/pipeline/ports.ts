@@ -59,6 +59,11 @@ export interface Tokens {
     peer: Peer,
     wallMs: number,
   ): Token | TokenProblem | Unverified
+  /**
+   * What the client may hear of why the token it showed is not accepted: since when. Undefined where
+   * there is nothing beyond the reason.
+   */
+  detailOf(authorization: string | undefined, wallMs: number): string | undefined
   /** Remembers that a token was admitted. */
   used(token: Token, arrival: Arrival, wallMs: number): void
 }

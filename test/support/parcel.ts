@@ -29,7 +29,7 @@ export function permit(): Permit {
         vouch() {},
         isVouched: () => false,
       },
-      tokens: { verify: () => token, used() {} },
+      tokens: { verify: () => token, detailOf: () => undefined, used() {} },
       budgets: { waitMs: () => 0, take() {}, release() {}, chargeBytes() {} },
       destination: { isAvailable: () => true },
     },

@@ -5,9 +5,10 @@ import { RequestJournal } from '../../../src/observe/journal.ts'
 import { Metrics } from '../../../src/observe/metrics.ts'
 import { Fault } from '../../../src/pipeline/fault.ts'
 import { OUTCOMES, type Outcome } from '../../../src/pipeline/outcome.ts'
+import type { Token } from '../../../src/pipeline/ports.ts'
 import { arrival, ending, keptLog, restingReadings, sum } from './fixtures.ts'
 
-function house(isDebug = false) {
+function house(isDebug = false, late?: Token) {
   const { log, lines } = keptLog(isDebug)
   const entries: AuditEntry[] = []
   const metrics = new Metrics({
@@ -18,6 +19,10 @@ function house(isDebug = false) {
   const now = { ms: 0 }
   const journal = new RequestJournal({
     numbers: metrics.requests,
+    tokens: {
+      ended: (_arrival, { token }) => token ?? late,
+      storyOf: () => late && 'token old expired; its holder has no newer token',
+    },
     log,
     audit: { write: (entry) => entries.push(entry) },
     clock: { nowMs: () => now.ms, wallMs: () => 1_800_000_000_000 + now.ms },
@@ -127,4 +132,24 @@ test('counts what it is told', async () => {
   assert.equal(sum(page, 'tollgate_arrivals_total'), 4)
   assert.equal(sum(page, 'tollgate_outcomes_total'), 3)
   assert.equal(sum(page, 'tollgate_in_flight'), 1)
+})
+
+test('of an expired token the story is told to the operator in place of the answer', () => {
+  const late = {
+    id: 'old',
+    holder: 'web-shop',
+    scopes: undefined,
+    limits: { requests: undefined, bytes: undefined, inFlight: undefined },
+  }
+  const { journal, lines } = house(false, late)
+  const refusal = { reason: 'token_expired', detail: 'it expired on Monday' } as const
+  journal.ended(arrival(), ending('token_expired', { refusal }))
+  const [line] = lines
+  assert.match(line?.message ?? '', /\(token old expired; its holder has no newer token\)$/)
+  assert.equal(line?.fields.token, 'old')
+  assert.equal(line?.fields.holder, 'web-shop')
+  const denied = { reason: 'scope_denied', detail: 'this token may not export logs' } as const
+  journal.ended(arrival(), ending('scope_denied', { refusal: denied }))
+  assert.match(lines[1]?.message ?? '', /\(this token may not export logs\)$/)
+  assert.equal(lines[1]?.fields.token, 'old')
 })

@@ -88,6 +88,7 @@ export class World {
         if (authorization === undefined) return 'token_missing'
         return this.credentials.get(authorization) ?? 'token_unknown'
       },
+      detailOf: () => undefined,
       used: ({ id }) => this.used.push(id),
     }
     const destination = { isAvailable: () => this.isCollectorThere }

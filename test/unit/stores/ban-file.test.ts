@@ -6,13 +6,9 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { peerFromAddress } from '../../../src/edge/peer.ts'
-import {
-  BanFile,
-  type BanFileEvent,
-  formatBanFile,
-  parseBanFile,
-} from '../../../src/stores/ban-file.ts'
+import { formatBanFile, keepBans, parseBanFile } from '../../../src/stores/ban-file.ts'
 import { Bans, type BansSnapshot } from '../../../src/stores/bans.ts'
+import type { StateFileEvent } from '../../../src/stores/state-file.ts'
 
 const HOUR_MS = 3_600_000
 const attacker = { key: '203.0.113.7', address: '203.0.113.7' }
@@ -33,8 +29,8 @@ class Hands {
 
 let dir: string
 let path: string
-let events: BanFileEvent[]
-const onEvent = (event: BanFileEvent) => events.push(event)
+let events: StateFileEvent[]
+const onEvent = (event: StateFileEvent) => events.push(event)
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'ban-file-'))
@@ -69,7 +65,7 @@ describe('the file of bans', () => {
   it('brings bans over a restart, whatever the monotonic clock begins with', async () => {
     const clock = new Hands()
     const before = createBans()
-    const file = await BanFile.open({ path, clock, onEvent }, before)
+    const file = await keepBans({ path, clock, onEvent }, before)
     before.vouch(attacker, agent, clock.now)
     before.strike(attacker, clock.now)
     await file.close()
@@ -77,7 +73,7 @@ describe('the file of bans', () => {
     clock.now = 5
     clock.wall += 60_000
     const after = createBans()
-    await (await BanFile.open({ path, clock, onEvent }, after)).close()
+    await (await keepBans({ path, clock, onEvent }, after)).close()
     assert.equal(after.remainingMs(attacker, clock.now), HOUR_MS - 60_000)
     assert.equal(after.isVouched(attacker, agent, clock.now), true)
     assert.deepEqual(events, [])
@@ -86,7 +82,7 @@ describe('the file of bans', () => {
   it('is written soon after a ban, for its owner alone, with nothing beside it', async () => {
     const clock = new Hands()
     const bans = createBans()
-    const file = await BanFile.open({ path, clock, onEvent }, bans)
+    const file = await keepBans({ path, clock, onEvent }, bans)
     bans.strike(attacker, clock.now)
     await until(() => isThere(path))
     assert.equal((await stat(path)).mode & 0o777, 0o600)
@@ -99,7 +95,7 @@ describe('the file of bans', () => {
 
   it('does not keep the process alive', async () => {
     const bans = createBans()
-    const file = await BanFile.open({ path, clock: new Hands(), onEvent }, bans)
+    const file = await keepBans({ path, clock: new Hands(), onEvent }, bans)
     bans.strike(attacker, 1000)
     assert.ok(!process.getActiveResourcesInfo().includes('Timeout'))
     await file.close()
@@ -108,7 +104,7 @@ describe('the file of bans', () => {
   it('is not written any more once closed', async () => {
     const clock = new Hands()
     const bans = createBans()
-    const file = await BanFile.open({ path, clock, onEvent }, bans)
+    const file = await keepBans({ path, clock, onEvent }, bans)
     await file.close()
     await rm(path)
     bans.strike(attacker, clock.now)
@@ -118,7 +114,7 @@ describe('the file of bans', () => {
 
   it('is not there the first time, which is no event', async () => {
     const bans = createBans()
-    const file = await BanFile.open({ path, clock: new Hands(), onEvent }, bans)
+    const file = await keepBans({ path, clock: new Hands(), onEvent }, bans)
     assert.deepEqual(bans.list(0), [])
     assert.deepEqual(events, [])
     await file.close()
@@ -137,7 +133,7 @@ describe('the file of bans', () => {
       await writeFile(path, text)
       const clock = new Hands()
       const bans = createBans()
-      const file = await BanFile.open({ path, clock, onEvent }, bans)
+      const file = await keepBans({ path, clock, onEvent }, bans)
       const movedTo = `${path}.broken-${clock.wall}`
       assert.equal(await readFile(movedTo, 'utf8'), text)
       assert.deepEqual(
@@ -154,7 +150,7 @@ describe('the file of bans', () => {
     const clock = new Hands()
     const bans = createBans()
     // A directory in the place of the file makes the rename fail as a full disk makes the write.
-    const file = await BanFile.open({ path, clock, onEvent }, bans)
+    const file = await keepBans({ path, clock, onEvent }, bans)
     await mkdir(join(path, 'in-the-way'), { recursive: true })
     bans.strike(attacker, clock.now)
     await until(() => events.length > 0)
@@ -184,7 +180,7 @@ describe('the file of bans', () => {
       const address = `10.0.${at >> 8}.${at & 0xff}`
       bans.strike({ key: address, address }, clock.now)
     }
-    const file = await BanFile.open({ path, clock, onEvent }, bans)
+    const file = await keepBans({ path, clock, onEvent }, bans)
     await file.close()
     const rows: { peer: string }[] = JSON.parse(await readFile(path, 'utf8')).bans
     assert.equal(rows.length, 10_001)
@@ -196,7 +192,7 @@ describe('the file of bans', () => {
     const victim = join(dir, 'victim')
     await writeFile(victim, 'untouched')
     await symlink(victim, `${path}.new`)
-    const file = await BanFile.open({ path, clock: new Hands(), onEvent }, createBans())
+    const file = await keepBans({ path, clock: new Hands(), onEvent }, createBans())
     await file.close()
     assert.equal(await readFile(victim, 'utf8'), 'untouched')
     assert.deepEqual(events, [])
@@ -207,14 +203,14 @@ describe('when the wall clock steps', () => {
   async function restart(stepMs: number): Promise<{ bans: Bans; clock: Hands }> {
     const clock = new Hands()
     const before = createBans()
-    const file = await BanFile.open({ path, clock, onEvent }, before)
+    const file = await keepBans({ path, clock, onEvent }, before)
     before.vouch(attacker, agent, clock.now)
     before.strike(attacker, clock.now)
     await file.close()
     clock.wall += stepMs
     clock.now = 0
     const bans = createBans()
-    await (await BanFile.open({ path, clock, onEvent }, bans)).close()
+    await (await keepBans({ path, clock, onEvent }, bans)).close()
     return { bans, clock }
   }
 
@@ -235,13 +231,13 @@ describe('when the wall clock steps', () => {
   it('while the gateway runs, nothing changes', async () => {
     const clock = new Hands()
     const bans = createBans()
-    const file = await BanFile.open({ path, clock, onEvent }, bans)
+    const file = await keepBans({ path, clock, onEvent }, bans)
     bans.strike(attacker, clock.now)
     clock.wall -= 365 * 24 * HOUR_MS
     assert.equal(bans.remainingMs(attacker, clock.now), HOUR_MS)
     await file.close()
     const again = createBans()
-    await (await BanFile.open({ path, clock, onEvent }, again)).close()
+    await (await keepBans({ path, clock, onEvent }, again)).close()
     assert.equal(again.remainingMs(attacker, clock.now), HOUR_MS)
   })
 })

@@ -1,55 +1,14 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { Arrival } from '../../../src/pipeline/arrival.ts'
 import type { TokenLimits } from '../../../src/pipeline/ports.ts'
-import { digestOf } from '../../../src/stores/token-secret.ts'
-import { parseTokenSet } from '../../../src/stores/token-set.ts'
 import { TokenStore } from '../../../src/stores/tokens.ts'
-
-const NOW = Date.UTC(2026, 5, 1)
-const peer = { key: '203.0.113.7', address: '203.0.113.7' }
-const UNLIMITED = { requests: undefined, bytes: undefined, inFlight: undefined }
-
-/** A set of tokens whose secrets are their ids, repeated to a length that is allowed. */
-function setOf(...tokens: { id: string; secret?: string; [field: string]: unknown }[]) {
-  const entries = tokens.map(({ secret, ...token }) => ({
-    holder: `holder of ${token.id}`,
-    sha256: digestOf(secret ?? `${token.id}-secret-secret`),
-    ...token,
-  }))
-  return parseTokenSet(JSON.stringify({ tokens: entries }), 'test')
-}
-
-function storeOf(...tokens: Parameters<typeof setOf>): TokenStore {
-  const store = new TokenStore({ defaultLimits: UNLIMITED })
-  assert.equal(store.swap(setOf(...tokens)), tokens.length)
-  return store
-}
-
-const bearer = (id: string) => `Bearer ${id}-secret-secret`
+import { arrival, bearer, NOW, peer, setOf, storeOf, tokenOf, UNLIMITED } from './token-fixtures.ts'
 
 /** The id of the token accepted, or the problem. */
 function verdict(store: TokenStore, authorization: string | undefined, from = peer, at = NOW) {
   const result = store.verify(authorization, from, at)
   return typeof result === 'string' ? result : { id: result.id }
 }
-
-function tokenOf(store: TokenStore, id: string) {
-  const token = store.verify(bearer(id), peer, NOW)
-  if (typeof token === 'string') assert.fail(token)
-  return token
-}
-
-const arrival = (more: Partial<Arrival> = {}): Arrival => ({
-  protocol: 'grpc',
-  signal: 'traces',
-  peer,
-  authorization: undefined,
-  userAgent: 'OTel-OTLP-Exporter-Python/1.40.0',
-  deadlineMs: Number.POSITIVE_INFINITY,
-  flaw: undefined,
-  ...more,
-})
 
 describe('the Authorization header', () => {
   const store = storeOf({ id: 'a' })
