@@ -1,7 +1,6 @@
-"""The bearer token of OpenTelemetry's OTLP exporters, read again whenever it may have changed.
-
-OTLP_TOKEN_FILE=/path: looked at before each request, or
-OTLP_TOKEN_KEYRING=service/user: asked every OTLP_TOKEN_SECONDS (60), and when HTTP is refused."""
+"""The bearer token of OpenTelemetry's OTLP exporters, read again when it may have changed: from
+OTLP_TOKEN_FILE=/path, looked at before each request, or OTLP_TOKEN_KEYRING=service/user, asked every
+OTLP_TOKEN_SECONDS (60), and whenever HTTP is refused."""
 
 import os
 import threading
@@ -39,7 +38,7 @@ def _read():
     else:
         import keyring
 
-        found = keyring.get_password(*os.environ["OTLP_TOKEN_KEYRING"].split("/", 1))
+        found = keyring.get_password(*os.environ["OTLP_TOKEN_KEYRING"].rsplit("/", 1))
     if not found:
         raise LookupError("no token in OTLP_TOKEN_FILE or OTLP_TOKEN_KEYRING")
     return found
@@ -74,12 +73,8 @@ def grpc_credentials():
 
     class Plugin(grpc.AuthMetadataPlugin):
         def __call__(self, context, callback):
-            try:
-                callback((("authorization", f"Bearer {token()}"),), None)
-            except Exception as error:
-                callback((), error)
+            callback((("authorization", f"Bearer {token()}"),), None)
 
-    authority = os.environ.get("OTEL_EXPORTER_OTLP_CERTIFICATE")
-    with open(authority or os.devnull, "rb") as file:
+    with open(os.environ.get("OTEL_EXPORTER_OTLP_CERTIFICATE") or os.devnull, "rb") as file:
         ssl = grpc.ssl_channel_credentials(root_certificates=file.read() or None)
     return grpc.composite_channel_credentials(ssl, grpc.metadata_call_credentials(Plugin()))
