@@ -1,9 +1,8 @@
 /** A server with HashiCorp Vault or OpenBao: logs in by itself, and asks with a token that is in force. */
-import { SourceFault } from '../source-fault.ts'
 import { type Answer, type Ask, Exchange } from './exchange.ts'
 import { isBadToken, Login } from './login.ts'
 import { type Lease, Session } from './session.ts'
-import type { VaultSettings } from './settings.ts'
+import { checkSettings, type VaultSettings } from './settings.ts'
 
 export type { VaultLogin, VaultSettings } from './settings.ts'
 
@@ -21,10 +20,10 @@ export class VaultClient {
   /** A new token that was refused something all the same: there it is not the token that is at fault. */
   #refused: string | undefined
 
-  /** Opens nothing yet. @throws {SourceFault} where the address is no http or https URL. */
+  /** Opens nothing yet. @throws {SourceFault} where a setting cannot be right. */
   constructor(settings: VaultSettings) {
-    const { address, namespace, ca, login, timeoutMs = DEFAULT_TIMEOUT_MS } = settings
-    this.#exchange = new Exchange({ address: parseAddress(address), namespace, ca, timeoutMs })
+    const { namespace, ca, login, timeoutMs = DEFAULT_TIMEOUT_MS } = settings
+    this.#exchange = new Exchange({ address: checkSettings(settings), namespace, ca, timeoutMs })
     this.#session = new Session(this.#exchange, new Login(this.#exchange, login))
   }
 
@@ -81,22 +80,4 @@ export class VaultClient {
     })
     return isBadToken(self)
   }
-}
-
-function parseAddress(address: string): URL {
-  const url = URL.parse(address)
-  const isUsable =
-    (url?.protocol === 'https:' || url?.protocol === 'http:') &&
-    url.search === '' &&
-    url.hash === ''
-  if (url === null || !isUsable || url.username !== '' || url.password !== '') {
-    const shown = url === null || url.username + url.password !== '' ? 'Vault' : address
-    throw new SourceFault(
-      shown,
-      'the address of Vault is not one',
-      'write it like https://vault.example:8200, without user, query or fragment',
-      { isTemporary: false },
-    )
-  }
-  return url
 }

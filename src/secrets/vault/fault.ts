@@ -113,11 +113,11 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
     advice: 'let Vault listen without tls_require_and_verify_client_cert for this client',
     isTemporary: false,
   },
-  HPE_INVALID_CONSTANT: {
-    problem: 'it does not speak HTTP',
-    advice: 'look at scheme, host and port of the address of Vault',
-    isTemporary: false,
-  },
+}
+const NO_HTTP: Meaning = {
+  problem: 'it does not speak HTTP',
+  advice: 'look at scheme, host and port of the address of Vault',
+  isTemporary: false,
 }
 
 /** What is thrown when a request got no answer, or half of one. `address` is Vault's. */
@@ -125,6 +125,11 @@ export function noAnswer(address: string, thrown: unknown, timeoutMs: number): V
   if (isTimeout(thrown)) {
     const problem = `no answer from Vault at ${address} in ${timeoutMs} ms`
     return new VaultFault(problem, TOO_LATE.advice, { isTemporary: true, cause: thrown })
+  }
+  if (thrown instanceof Error && thrown.name === 'HTTPParserError') {
+    // The error holds what was received, so it is not passed on.
+    const { problem, advice, isTemporary } = NO_HTTP
+    return new VaultFault(`Vault at ${address}: ${problem}`, advice, { isTemporary })
   }
   const code = codeOf(thrown)
   const meaning = code === undefined ? undefined : MEANINGS[code]

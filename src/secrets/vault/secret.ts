@@ -171,8 +171,15 @@ export class Secret {
       return { mount: this.#segments[0] ?? '', path: this.#segments.slice(1).join('/') }
     }
     const { path: at, type, options } = fieldsOf(answer.body.data)
-    const mount = typeof at === 'string' ? at.replace(/\/$/, '') : ''
-    if (mount === '' || !whole.startsWith(`${mount}/`)) {
+    if (typeof at !== 'string' || typeof type !== 'string') {
+      throw new VaultFault(
+        `the answer about the mount (${answer.status}) is not Vault's`,
+        'look at what answers at the address of Vault',
+        { isTemporary: false },
+      )
+    }
+    const mount = at.replace(/\/$/, '')
+    if (!whole.startsWith(`${mount}/`)) {
       throw new VaultFault(
         `${whole} names a mount and no path in it`,
         'write the path behind the mount, like vault:secret/otel/tokens',
@@ -181,7 +188,7 @@ export class Secret {
     }
     if (type !== 'kv' && type !== 'generic') {
       throw new VaultFault(
-        `the mount ${mount} is a ${String(type).slice(0, 40)} engine`,
+        `the mount ${mount} is a ${type.slice(0, 40)} engine`,
         'name a KV version 2 engine: `vault secrets list -detailed` shows them',
         { isTemporary: false },
       )
