@@ -1,4 +1,5 @@
 /** Makes this process the parent: it holds the sockets, and the gateway runs as its child. */
+import { extname, join } from 'node:path'
 import { isatty } from 'node:tty'
 import type { Config } from '../config/config.ts'
 import { startGatewayProcess } from '../parent/gateway-process.ts'
@@ -6,6 +7,9 @@ import type { HeldSocket } from '../parent/held-sockets.ts'
 import { createSay, type Severity } from '../parent/lines.ts'
 import { Parent } from '../parent/parent.ts'
 import { formatOf } from './log-format.ts'
+
+/** Never what this process was started with: that may be anything that calls us, and would call us again. */
+const MAIN = join(import.meta.dirname, `../main${extname(import.meta.filename)}`)
 
 /** Runs until the gateway has ended for good; resolves with the exit code. */
 export async function runParent(
@@ -23,7 +27,7 @@ export async function runParent(
   const program = {
     node: process.execPath,
     // By its path: a version that has been installed over this one is the next to be started.
-    args: [...process.execArgv, process.argv[1] ?? '', 'serve-child', ...argv],
+    args: [...process.execArgv, MAIN, 'serve-child', ...argv],
     env: process.env,
   }
   const parent = new Parent({
