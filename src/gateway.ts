@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises'
 import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
-import { openControl } from './admin/control.ts'
+import { openControl, type RestartAnswer } from './admin/control.ts'
 import { readiness } from './admin/health.ts'
 import { AdminListener } from './admin/listener.ts'
 import type { Config } from './config/config.ts'
@@ -50,6 +50,8 @@ export interface GatewayOptions {
    * yet that only one gateway may have. It goes on when this resolves.
    */
   readonly mayOpen?: () => Promise<unknown>
+  /** Has another gateway take this one's place, for the command; undefined where nobody can. */
+  readonly restart?: (() => Promise<RestartAnswer>) | undefined
 }
 
 /** A running gateway. */
@@ -78,7 +80,7 @@ export interface Gateway {
  */
 export async function openGateway(
   config: Config,
-  { version, log, sockets = {}, mayOpen }: GatewayOptions,
+  { version, log, sockets = {}, mayOpen, restart }: GatewayOptions,
 ): Promise<Gateway> {
   /** What has been opened, closed in reverse order. */
   const opened: { close(): unknown }[] = []
@@ -172,6 +174,7 @@ export async function openGateway(
     await mayOpen?.()
     const control = await openControl({
       stateDir: config.stateDir,
+      restart,
       bans: {
         list: () => bans.list(CLOCK.nowMs()),
         add: (address, ms) => bans.add(address, ms, CLOCK.nowMs()),

@@ -3,6 +3,7 @@
  * open the socket may use it; nobody but the gateway's user can (mode 0600).
  */
 import { randomBytes } from 'node:crypto'
+import { EventEmitter, once } from 'node:events'
 import { chmod, lstat, mkdir, rename, rm } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
@@ -11,6 +12,11 @@ import { paced } from './paced.ts'
 
 /** Longest path of a unix socket on Linux and macOS (`sun_path` without its closing zero). */
 const MAX_SOCKET_PATH_BYTES = process.platform === 'darwin' ? 103 : 107
+
+/** How long a close waits for answers on their way. */
+const LAST_ANSWER_MS = 1000
+const NO_PARENT =
+  'this gateway runs without a parent that could start another (TOLLGATE_PARENT=off); restart its service instead'
 
 /** A ban as the commands show it. */
 export interface BanEntry {
@@ -38,11 +44,22 @@ export interface TokenControl {
   reload(): Promise<readonly object[]>
 }
 
+/** What came of a restart: the process that takes over, or why none does. */
+export interface RestartAnswer {
+  readonly pid: number
+  readonly problem?: string
+}
+
 export interface ControlOptions {
   /** Where `control.sock` is made; the directory too, with mode 0700, if there is none. */
   readonly stateDir: string
   readonly bans: BanControl
   readonly tokens: TokenControl
+  /**
+   * Has a new gateway take this one's place; resolves when it is ready to, or cannot. Undefined where
+   * this one has no parent that could start it.
+   */
+  readonly restart?: (() => Promise<RestartAnswer>) | undefined
 }
 
 /** The socket could not be opened; the message says why in words for the operator. */
@@ -62,6 +79,15 @@ export function controlSocketPath(stateDir: string): string {
 export async function openControl({ stateDir, ...parts }: ControlOptions): Promise<Control> {
   const path = controlSocketPath(stateDir)
   const app = createApp(parts)
+  let answering = 0
+  const quiet = new EventEmitter()
+  app.addHook('onRequest', async () => {
+    answering += 1
+  })
+  app.addHook('onResponse', async () => {
+    answering -= 1
+    if (answering === 0) quiet.emit('quiet')
+  })
   try {
     await mkdir(stateDir, { recursive: true, mode: 0o700 })
     await refuseIfTaken(path)
@@ -75,6 +101,11 @@ export async function openControl({ stateDir, ...parts }: ControlOptions): Promi
   return {
     path,
     async close() {
+      // Who asked for the restart that closes this is told of it first.
+      if (answering > 0) {
+        const tooLong = AbortSignal.timeout(LAST_ANSWER_MS)
+        await once(quiet, 'quiet', { signal: tooLong }).catch(() => {})
+      }
       await app.close()
       await rm(path, { force: true })
     },
@@ -147,7 +178,7 @@ const ADD_SCHEMA = {
   },
 } as const
 
-function createApp({ bans, tokens }: Omit<ControlOptions, 'stateDir'>): FastifyInstance {
+function createApp({ bans, tokens, restart }: Omit<ControlOptions, 'stateDir'>): FastifyInstance {
   const app = fastify({
     bodyLimit: 4096,
     forceCloseConnections: true,
@@ -181,6 +212,11 @@ function createApp({ bans, tokens }: Omit<ControlOptions, 'stateDir'>): FastifyI
   })
   app.get('/tokens', (_request, reply) => {
     return reply.type('application/json; charset=utf-8').send(paced(tokens.page()))
+  })
+  app.post('/restart', async (_request, reply) => {
+    if (restart === undefined) return reply.code(409).send({ error: NO_PARENT })
+    const answer = await restart()
+    return answer.problem === undefined ? answer : reply.code(503).send({ error: answer.problem })
   })
   app.post('/reload', async () => ({ sources: await tokens.reload() }))
   return app

@@ -1,19 +1,14 @@
-import { request } from 'node:http'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type BanEntry, controlSocketPath } from '../admin/control.ts'
 import { Expected } from '../config/kind.ts'
 import { duration } from '../config/quantities.ts'
+import { ask, inWords, Stop } from './control-call.ts'
 
 /** Exit codes of sysexits.h. */
 const EXIT_OK = 0
 const EXIT_USAGE = 64
-const EXIT_UNAVAILABLE = 69
 const EXIT_SOFTWARE = 70
-const EXIT_NO_PERMISSION = 77
-
-/** A gateway that does not answer the command in this time is stuck. */
-const ANSWER_MS = 5000
 
 const BAN_LENGTH = duration({ min: '1s', max: '3650d' })
 
@@ -33,22 +28,6 @@ export interface CommandIo {
   readonly stdout: { write(text: string): unknown }
   readonly stderr: { write(text: string): unknown }
   readonly env: Readonly<Record<string, string | undefined>>
-}
-
-/** What the gateway answered. */
-interface Answer {
-  readonly status: number
-  readonly body: Readonly<Record<string, unknown>>
-}
-
-/** Ends the command with a sentence for stderr. */
-class Stop extends Error {
-  readonly exitCode: number
-
-  constructor(message: string, exitCode: number) {
-    super(message)
-    this.exitCode = exitCode
-  }
 }
 
 /**
@@ -93,7 +72,7 @@ async function run(argv: readonly string[], env: CommandIo['env']): Promise<stri
       : `${address} was not banned; its offences are forgotten.\n`
   }
   const forMs = values.for === undefined ? undefined : banLength(values.for)
-  const answer = await ask(socket, 'POST', '/bans', { peer: address, forMs })
+  const answer = await ask(socket, 'POST', '/bans', { body: { peer: address, forMs } })
   const ban = answer.ban as BanEntry
   if (values.json) return `${JSON.stringify(ban)}\n`
   return `${ban.peerKey} is banned for ${inWords(ban.remainingMs)}.\n`
@@ -128,64 +107,6 @@ function banLength(text: string): number {
   return parsed
 }
 
-/** One question to the gateway. Answers other than 2xx become a Stop with the gateway's own words. */
-async function ask(
-  socket: string,
-  method: string,
-  path: string,
-  body?: unknown,
-): Promise<Answer['body']> {
-  const answer = await exchange(socket, method, path, body).catch((error: unknown) => {
-    throw unreachable(socket, error)
-  })
-  if (answer.status >= 200 && answer.status < 300) return answer.body
-  const said = String(answer.body.error ?? `the gateway answered ${answer.status}`)
-  throw new Stop(said, answer.status === 400 ? EXIT_USAGE : EXIT_SOFTWARE)
-}
-
-function unreachable(socket: string, error: unknown): Stop {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
-  if (code === 'EACCES' || code === 'EPERM') {
-    return new Stop(
-      `not allowed to open ${socket}; run this as the user the gateway runs as`,
-      EXIT_NO_PERMISSION,
-    )
-  }
-  if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'ENOTDIR') {
-    return new Stop(
-      `no gateway is running with this state directory (nobody listens on ${socket}); start it, or name its directory with --state-dir or TOLLGATE_STATE_DIR`,
-      EXIT_UNAVAILABLE,
-    )
-  }
-  const why = error instanceof Error ? error.message : String(error)
-  return new Stop(`the gateway behind ${socket} did not answer: ${why}`, EXIT_UNAVAILABLE)
-}
-
-function exchange(socketPath: string, method: string, path: string, body: unknown) {
-  return new Promise<Answer>((settle, fail) => {
-    const payload = body === undefined ? undefined : JSON.stringify(body)
-    const headers: Record<string, string> =
-      payload === undefined ? {} : { 'content-type': 'application/json' }
-    const call = request({ socketPath, method, path, headers, timeout: ANSWER_MS }, (response) => {
-      const chunks: Buffer[] = []
-      response.on('data', (chunk: Buffer) => chunks.push(chunk))
-      response.once('error', fail)
-      response.once('end', () => {
-        try {
-          const answer: unknown = JSON.parse(Buffer.concat(chunks).toString())
-          if (typeof answer !== 'object' || answer === null) throw new Error('not an object')
-          settle({ status: response.statusCode ?? 0, body: answer as Answer['body'] })
-        } catch (error) {
-          fail(new Error('the answer is not one of a gateway', { cause: error }))
-        }
-      })
-    })
-    call.once('timeout', () => call.destroy(new Error(`no answer within ${inWords(ANSWER_MS)}`)))
-    call.once('error', fail)
-    call.end(payload)
-  })
-}
-
 function table(bans: readonly BanEntry[]): string {
   if (bans.length === 0) return 'Nobody is banned.\n'
   const rows = [
@@ -204,21 +125,4 @@ function table(bans: readonly BanEntry[]): string {
   const line = (row: readonly string[]) =>
     row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')
   return `${rows.map(line).join('\n')}\n`
-}
-
-/** The two largest units of a duration, rounded up to a second: `1h 5m`. */
-function inWords(ms: number): string {
-  let seconds = Math.ceil(ms / 1000)
-  const parts: string[] = []
-  for (const [unit, length] of [
-    ['d', 86_400],
-    ['h', 3600],
-    ['m', 60],
-    ['s', 1],
-  ] as const) {
-    const count = Math.floor(seconds / length)
-    seconds -= count * length
-    if (count > 0) parts.push(`${count}${unit}`)
-  }
-  return parts.slice(0, 2).join(' ') || '0s'
 }

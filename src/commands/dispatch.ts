@@ -13,6 +13,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   check: async () => (await import('./check.ts')).runCheck,
   token: async () => (await import('./token.ts')).runTokenCommand,
   bans: async () => (await import('./bans.ts')).runBansCommand,
+  restart: async () => (await import('./restart.ts')).runRestart,
   healthcheck: async () => (await import('./healthcheck.ts')).runHealthcheck,
   help: async () => (await import('./help.ts')).runHelp,
   version: async () => (await import('./version.ts')).runVersion,

@@ -12,6 +12,8 @@ const OVERVIEW = `Tollgate: the front door of an OpenTelemetry Collector
   tollgate token create|import|list|revoke
                                   the tokens that agents show
   tollgate bans list|add|lift     the addresses that are shut out
+  tollgate restart [--state-dir DIR]
+                                  replace the running gateway by a new one; no port closes
   tollgate healthcheck [options]  ask the running gateway whether it is ready: exit code 0 or 1
   tollgate help [command]
   tollgate version

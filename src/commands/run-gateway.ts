@@ -45,6 +45,7 @@ export async function runGateway(
       version: ownVersion(),
       log,
       sockets,
+      restart: tie && (() => tie.restart()),
       mayOpen: async () => {
         if (tie !== undefined) ({ isFirst } = await tie.mayOpen())
       },

@@ -1,15 +1,14 @@
 /** Makes this process the parent: it holds the sockets, and the gateway runs as its child. */
-import { extname, join } from 'node:path'
+import { realpathSync } from 'node:fs'
+import { extname } from 'node:path'
 import { isatty } from 'node:tty'
+import { fileURLToPath } from 'node:url'
 import type { Config } from '../config/config.ts'
 import { startGatewayProcess } from '../parent/gateway-process.ts'
 import type { HeldSocket } from '../parent/held-sockets.ts'
 import { createSay, type Severity } from '../parent/lines.ts'
 import { Parent } from '../parent/parent.ts'
 import { formatOf } from './log-format.ts'
-
-/** Never what this process was started with: that may be anything that calls us, and would call us again. */
-const MAIN = join(import.meta.dirname, `../main${extname(import.meta.filename)}`)
 
 /** Runs until the gateway has ended for good; resolves with the exit code. */
 export async function runParent(
@@ -26,8 +25,7 @@ export async function runParent(
   })
   const program = {
     node: process.execPath,
-    // By its path: a version that has been installed over this one is the next to be started.
-    args: [...process.execArgv, MAIN, 'serve-child', ...argv],
+    args: [...process.execArgv, mainPath(), 'serve-child', ...argv],
     env: process.env,
   }
   const parent = new Parent({
@@ -46,6 +44,21 @@ export async function runParent(
     pid: process.pid,
   })
   return await parent.run()
+}
+
+/**
+ * The main file, and never anything else that this process was started with: that might call us
+ * again. By the path it was called with, if that is a link to it: the next gateway is then of the
+ * version that the link points to by then.
+ */
+function mainPath(): string {
+  const main = fileURLToPath(new URL(`../main${extname(import.meta.url)}`, import.meta.url))
+  const [, called] = process.argv
+  try {
+    return called !== undefined && realpathSync(called) === main ? called : main
+  } catch {
+    return main
+  }
 }
 
 function leastOf({ logLevel }: Config): Severity | undefined {

@@ -104,7 +104,7 @@ suite('the command line', () => {
 
   test('a state directory that cannot be made', async () => {
     writeFileSync(join(root, 'file'), '')
-    const { code, err } = await run(['--state-dir', join(root, 'file', 'state')])
+    const { code, err } = await run(['--parent', 'off', '--state-dir', join(root, 'file', 'state')])
     assert.equal(code, 73)
     assert.match(err, /^tollgate: .*file\/state: cannot be made: ENOTDIR/)
   })
