@@ -15,6 +15,7 @@ import { createHeaderFilter } from './edge/headers.ts'
 import { InFlightBytes } from './edge/in-flight-bytes.ts'
 import { peerFromAddress } from './edge/peer.ts'
 import { ProgressWatch } from './edge/progress-watch.ts'
+import { createJwtIssuers } from './jwt-issuers.ts'
 import { AuditFile } from './observe/audit.ts'
 import { RequestJournal } from './observe/journal.ts'
 import type { Log } from './observe/log.ts'
@@ -32,8 +33,9 @@ import { keepLedger } from './stores/ledger-file.ts'
 import type { StateFileEvent } from './stores/state-file.ts'
 import { pagePieces, type SourceRow, tokenUsages } from './stores/token-page.ts'
 import { TokenStore } from './stores/tokens.ts'
+import { openTokens, type SourceState, type TokenSources } from './token-sources.ts'
 import { createCollector } from './upstream/collector.ts'
-import { openCertificate, openTokens, type Watched } from './watched-files.ts'
+import { openCertificate } from './watched-files.ts'
 
 /** What still waits is refused this long before the drain time is over, so that the answers go out. */
 const LAST_WORDS_MS = 500
@@ -94,7 +96,7 @@ export async function openGateway(
     opened.push(part)
   }
   let isDraining = false
-  let tokenSource: Watched | undefined
+  let tokenPlaces: TokenSources | undefined
 
   const audit = await openAudit()
   const inFlightBytes = new InFlightBytes(config.maxInFlightBytes)
@@ -117,7 +119,15 @@ export async function openGateway(
   const notices = new Notices({ log, audit, metrics, clock: CLOCK, banRule })
   notices.started(version)
   const { requests: numbers } = metrics
-  const journal = new RequestJournal({ numbers, tokens, log, audit, clock: CLOCK })
+  const jwts = createJwtIssuers(config, tokens, { log, clock: CLOCK })
+  const credentials = jwts?.tokens ?? tokens
+  const journal = new RequestJournal({
+    numbers,
+    tokens: credentials,
+    log,
+    audit,
+    clock: CLOCK,
+  })
   const isTrusted = createTrustedProxies(config.trustedProxies)
   const isExempt = createExempt(config.banExempt)
   const bans = new Bans({
@@ -144,7 +154,8 @@ export async function openGateway(
       hold.wake()
     },
   })
-  const hold = new Hold(config, { bans, tokens, budgets, destination: collector }, CLOCK, journal)
+  const admission = { bans, tokens: credentials, budgets, destination: collector }
+  const hold = new Hold(config, admission, CLOCK, journal)
   const certificate = await openTls()
   const door = new FrontDoor({
     ...config,
@@ -169,8 +180,10 @@ export async function openGateway(
   })
 
   try {
-    tokenSource = await openTokens(config, tokens, notices, hold.wake)
-    opened.push(tokenSource)
+    tokenPlaces = await openTokens(config, tokens, notices, hold.wake)
+    opened.push(tokenPlaces)
+    if (jwts !== undefined) opened.push(jwts)
+    jwts?.start()
     await mayOpen?.()
     const control = await openControl({
       stateDir: config.stateDir,
@@ -183,7 +196,7 @@ export async function openGateway(
       tokens: {
         page: tokenPage,
         async reload() {
-          await tokenSource?.reload()
+          await tokenPlaces?.reload()
           return tokenSources()
         },
       },
@@ -272,16 +285,20 @@ export async function openGateway(
 
   /** Where the token set comes from and how the last read of each place went. */
   function tokenSources(): readonly SourceRow[] {
-    const place = config.tokensFile === undefined ? 'env' : `file:${config.tokensFile}`
-    const isGood = tokenSource?.isGood ?? false
-    const lastGoodMs = tokenSource?.lastGoodMs
-    const lastGoodAt = lastGoodMs === undefined ? null : new Date(lastGoodMs).toISOString()
-    return [{ place, isGood, problem: isGood ? null : 'the log says why', lastGoodAt }]
+    return tokenStates().map(({ place, isGood, problem = null, lastGoodMs }) => {
+      const lastGoodAt = lastGoodMs === undefined ? null : new Date(lastGoodMs).toISOString()
+      return { place, isGood, problem, lastGoodAt }
+    })
+  }
+
+  function tokenStates(): readonly SourceState[] {
+    return tokenPlaces?.states() ?? []
   }
 
   async function reload(): Promise<void> {
     log.info('reload', 'Reading tokens and certificate again')
-    await Promise.all([tokenSource?.reload(), certificate?.state.reload(), audit?.reopen()])
+    const files = [tokenPlaces?.reload(), certificate?.state.reload(), audit?.reopen()]
+    await Promise.all([...files, jwts?.tokens.reload()])
   }
 
   async function handOver(onReleased: () => void): Promise<number> {
@@ -317,6 +334,8 @@ export async function openGateway(
       {
         isCollectorUp: () => collector.isAvailable(),
         tokensLoaded: () => tokens.count,
+        tokenSources: tokenStates,
+        issuersKnown: () => jwts?.ready ?? 0,
         certificateNotAfterMs: () => certificate?.current.notAfterMs,
         isDraining: () => isDraining,
       },
@@ -327,12 +346,12 @@ export async function openGateway(
   function readings(): ConstructorParameters<typeof Metrics>[0]['readings'] {
     return {
       inFlightBytes: () => inFlightBytes.bytes,
-      tokens: () => ({
-        loaded: tokens.count,
-        isLastReloadGood: tokenSource?.isGood ?? false,
-        lastGoodReloadMs: tokenSource?.lastGoodMs,
-      }),
-      tokenUsage: () => tokenUsages(tokens.statuses(CLOCK.wallMs())),
+      tokens: () => ({ loaded: tokens.count, sources: tokenStates() }),
+      tokenUsage: () => [
+        ...tokenUsages(tokens.statuses(CLOCK.wallMs())),
+        ...(jwts?.tokens.usage() ?? []),
+      ],
+      jwts: () => jwts && { ...jwts.readings, verifying: () => hold.verifying },
       bans: () => bans.count(CLOCK.nowMs()),
       limiterTables: () => [...budgets.tables(), ...bans.tables()],
       certificates: () =>

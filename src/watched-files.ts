@@ -1,14 +1,10 @@
 /**
- * What the gateway reads again while it runs: the token set and the certificate. Part of the
- * composition root: joins the files with what they are put into, and tells what became of them.
+ * The certificate, which the gateway reads again while it runs. Part of the composition root: joins
+ * the files with what they are put into, and tells what became of them.
  */
 import type { Config } from './config/config.ts'
 import type { Notices } from './observe/notices.ts'
 import { FileWatch } from './secrets/file-watch.ts'
-import { TokenFile } from './secrets/token-file.ts'
-import { parseTokenList } from './stores/token-list.ts'
-import { joinTokenSets, parseTokenSet, type TokenSet } from './stores/token-set.ts'
-import type { TokenStore } from './stores/tokens.ts'
 import { ServerCertificate } from './tls/server-certificate.ts'
 
 const DEBOUNCE_MS = 100
@@ -24,53 +20,6 @@ export interface Watched {
   /** Reads now. */
   reload(): Promise<unknown>
   close(): void
-}
-
-/**
- * Loads the token set from TOLLGATE_TOKENS and TOLLGATE_TOKENS_FILE, both at once where both are
- * given, and follows the file. Rejects in words where the first read is bad.
- */
-export async function openTokens(
-  config: Pick<Config, 'tokens' | 'tokensFile'>,
-  store: TokenStore,
-  notices: Notices,
-  onChange: () => void,
-): Promise<Watched> {
-  const fixed = config.tokens === undefined ? [] : [parseTokenList(config.tokens.reveal())]
-  const path = config.tokensFile
-  let lastGoodMs: number | undefined
-  const swap = (set: TokenSet) => {
-    const count = store.swap(joinTokenSets([...fixed, set]))
-    lastGoodMs = Date.now()
-    onChange()
-    return count
-  }
-  if (path === undefined) {
-    notices.tokensLoaded(swap({ source: 'TOLLGATE_TOKENS_FILE', records: [] }), 'TOLLGATE_TOKENS')
-    return { isGood: true, lastGoodMs, reload: async () => {}, close: () => {} }
-  }
-  const file = new TokenFile({
-    path,
-    parse: parseTokenSet,
-    swap,
-    debounceMs: DEBOUNCE_MS,
-    pollMs: POLL_MS,
-    onEvent: (event) => {
-      if (event.kind === 'loaded') notices.tokensLoaded(event.count, path)
-      else notices.tokensKept(store.count, path, event.problem)
-    },
-  })
-  await file.start()
-  return {
-    get isGood() {
-      return file.problem === undefined
-    },
-    get lastGoodMs() {
-      return lastGoodMs
-    },
-    reload: () => file.reload(),
-    close: () => file.close(),
-  }
 }
 
 /** The certificate of the public ports, followed to its files. `onSwap` is called when a new pair is in use. */

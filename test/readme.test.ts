@@ -139,7 +139,7 @@ function familyNames(): string[] {
     // Read at a scrape, and there is none.
     readings: {
       inFlightBytes: () => 0,
-      tokens: () => ({ loaded: 0, isLastReloadGood: true, lastGoodReloadMs: undefined }),
+      tokens: () => ({ loaded: 0, sources: [] }),
       tokenUsage: () => [],
       bans: () => 0,
       limiterTables: () => [],

@@ -13,6 +13,10 @@ export interface HealthSources {
   isCollectorUp(): boolean
   /** Tokens in the loaded set. */
   tokensLoaded(): number
+  /** Places that tokens come from, and what is wrong with them. Default none. */
+  tokenSources?(): readonly { readonly place: string; readonly problem: string | undefined }[]
+  /** Issuers of JWTs whose keys are there. Default none. */
+  issuersKnown?(): number
   /** When the server certificate expires, as Unix time; undefined with TLS off. */
   certificateNotAfterMs(): number | undefined
   isDraining(): boolean
@@ -28,7 +32,7 @@ export interface Readiness {
 export function readiness(sources: HealthSources, wallMs: number): Readiness {
   const conditions = [
     collector(sources.isCollectorUp()),
-    tokens(sources.tokensLoaded()),
+    tokens(sources.tokensLoaded(), sources.issuersKnown?.() ?? 0, sources.tokenSources?.() ?? []),
     certificate(sources.certificateNotAfterMs(), wallMs),
     draining(sources.isDraining()),
   ]
@@ -40,10 +44,23 @@ function collector(isMet: boolean): Condition {
   return { name: 'collector', isMet, words }
 }
 
-function tokens(loaded: number): Condition {
+function tokens(
+  loaded: number,
+  issuers: number,
+  places: readonly { readonly place: string; readonly problem: string | undefined }[],
+): Condition {
   const count = loaded === 1 ? '1 token is' : `${loaded} tokens are`
-  const words = loaded > 0 ? `${count} loaded` : 'no token is loaded, so nobody can be let in'
-  return { name: 'tokens', isMet: loaded > 0, words }
+  const isMet = loaded > 0 || issuers > 0
+  const known =
+    issuers === 1 ? 'one issuer of JWTs is known' : `${issuers} issuers of JWTs are known`
+  const words = isMet ? `${count} loaded` : 'no token is loaded, so nobody can be let in'
+  const troubles = places.flatMap(({ place, problem }) => {
+    const [first = ''] = problem?.split('\n') ?? []
+    if (first === '') return []
+    return first.startsWith(`${place}: `) ? first : `${place}: ${first}`
+  })
+  const jwts = issuers > 0 ? [known] : []
+  return { name: 'tokens', isMet, words: [words, ...jwts, ...troubles].join('; ') }
 }
 
 function certificate(notAfterMs: number | undefined, wallMs: number): Condition {

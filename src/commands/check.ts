@@ -2,10 +2,13 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Config, parseConfig } from '../config/config.ts'
 import { readTextFile } from '../secrets/file-edit.ts'
+import { openSource, type PlaceSettings } from '../secrets/open-source.ts'
+import type { Place } from '../secrets/place.ts'
 import { parseTokenList } from '../stores/token-list.ts'
-import { joinTokenSets, parseTokenSet } from '../stores/token-set.ts'
+import { joinTokenSets, parseTokenSet, type TokenSet } from '../stores/token-set.ts'
 import { isAccepted, stateOf, type TokenState } from '../stores/token-state.ts'
 import { loadServerCredentials } from '../tls/credentials.ts'
+import { contentFrom, placeSettingsOf, tokenPlacesOf } from '../token-places.ts'
 import { type Look, lookAtGrpc, lookAtHttp } from './collector-check.ts'
 import type { CommandIo } from './io.ts'
 import { mistakeOf } from './mistake.ts'
@@ -15,6 +18,7 @@ const DAY_MS = 86_400_000
 /** A certificate with less time left deserves a word. */
 const SOON_MS = 21 * DAY_MS
 const COLLECTOR_MS = 5000
+const SOURCE_MS = 10_000
 
 /** One line of the report. `bad` makes the exit code 1. */
 interface Finding {
@@ -34,7 +38,7 @@ export async function runCheck(argv: readonly string[], io: CommandIo): Promise<
   for (const text of config.warnings) findings.push({ level: 'note', text })
   const certificate = await lookAtCertificate(config)
   findings.push(...certificate.findings)
-  findings.push(await inWords('tokens', () => lookAtTokens(config)))
+  findings.push(...(await lookAtTokens(config)))
   findings.push(...(await lookAtCollectors(config)))
   if (send.isWanted) {
     const looks = await sendThrough(config, send, certificate.names).catch((error: unknown) => [
@@ -74,19 +78,46 @@ async function lookAtCertificate(
   }
 }
 
-async function lookAtTokens({ tokens, tokensFile, stateDir }: Config): Promise<Finding> {
-  const sets = tokens === undefined ? [] : [parseTokenList(tokens.reveal())]
-  const isGiven = tokens !== undefined || tokensFile !== undefined
-  const path = tokensFile ?? (isGiven ? undefined : join(stateDir, 'tokens.json'))
-  const text = path === undefined ? undefined : await readTextFile(path)
-  if (path !== undefined && text !== undefined) sets.push(parseTokenSet(text, path))
-  if (tokensFile !== undefined && text === undefined) {
-    return { level: 'bad', text: `tokens: there is no file ${tokensFile}` }
+async function lookAtTokens(config: Config): Promise<readonly Finding[]> {
+  const given = tokenPlacesOf(config)
+  const own = join(config.stateDir, 'tokens.json')
+  const isFirst = given.length === 0 && (await readTextFile(own)) === undefined
+  if (isFirst) {
+    const text = `tokens: none yet; the start makes a first one in ${config.stateDir}`
+    return [{ level: 'note', text }]
   }
-  if (sets.length === 0) {
-    return { level: 'note', text: `tokens: none yet; the start makes a first one in ${stateDir}` }
+  const places = given.length > 0 ? given : tokenPlacesOf({ ...config, tokensFile: own })
+  const settings = await placeSettingsOf(config)
+  const sets: TokenSet[] = []
+  const findings = await Promise.all(
+    places.map((place) =>
+      inWords('tokens', async () => {
+        const set = await setAt(place, config, settings)
+        sets.push(set)
+        return findingOfSet(set)
+      }),
+    ),
+  )
+  // What they say together is only worth a word where each is right by itself.
+  if (sets.length < 2 || sets.length < places.length) return findings
+  return [...findings, await inWords('tokens', async () => findingOfSet(joinTokenSets(sets)))]
+}
+
+async function setAt(place: Place, config: Config, settings: PlaceSettings): Promise<TokenSet> {
+  if (place.scheme === 'env') return parseTokenList(config.tokens?.reveal() ?? '')
+  const source = await openSource(place, settings)
+  try {
+    const versions = await source.read(AbortSignal.timeout(SOURCE_MS))
+    const [current] = versions
+    if (place.scheme !== 'file') return contentFrom(versions, place).set
+    if (current?.text === undefined) throw new Error(`there is no file ${place.path}`)
+    return parseTokenSet(current.text, place.path)
+  } finally {
+    await source.close()
   }
-  const { records, source } = joinTokenSets(sets)
+}
+
+function findingOfSet({ records, source }: TokenSet): Finding {
   const nowMs = Date.now()
   const counts = new Map<TokenState, number>()
   for (const record of records) {

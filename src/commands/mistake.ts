@@ -10,6 +10,7 @@ const EXIT_CODES: Readonly<Record<string, number>> = {
   CertificateError: 64,
   TokenSetError: 64,
   FileFault: 66,
+  SourceFault: 69,
   ControlError: 69,
   StateDirError: 73,
   GivenSocketsError: 64,

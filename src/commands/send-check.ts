@@ -103,11 +103,11 @@ export async function sendThrough(
 
 async function findToken(config: Config, { tokenPath }: SendOptions): Promise<string | undefined> {
   if (tokenPath !== undefined) return (await readFile(tokenPath, 'utf8')).trim()
-  const { tokens, tokensFile, stateDir } = config
+  const { tokens, tokensFile, tokensSource, stateDir } = config
   const [first] = tokens?.reveal().split(',') ?? []
   if (first !== undefined) return first.slice(first.indexOf('=') + 1).trim()
   // A token file holds digests only; the first token that a start makes is kept in plain.
-  if (tokensFile !== undefined) return undefined
+  if (tokensFile !== undefined || tokensSource.length > 0) return undefined
   return (await readTextFile(join(stateDir, 'token')))?.trim()
 }
 

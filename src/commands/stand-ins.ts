@@ -8,6 +8,7 @@ import { editFile, readTextFile } from '../secrets/file-edit.ts'
 import { createToken, digestOf } from '../stores/token-secret.ts'
 import { parseTokenSet } from '../stores/token-set.ts'
 import { ensureDevelopmentCertificate } from '../tls/development.ts'
+import { tokenPlacesOf } from '../token-places.ts'
 import type { Sandbox } from '../upstream/sandbox.ts'
 import { addEntry } from './token-document.ts'
 
@@ -28,7 +29,7 @@ export async function provideStandIns(config: Config): Promise<StandIns> {
     config.tls === 'on' && config.tlsCert === undefined
       ? await ensureDevelopmentCertificate({ stateDir, wallMs: Date.now() })
       : undefined
-  const hasTokens = config.tokens !== undefined || config.tokensFile !== undefined
+  const hasTokens = tokenPlacesOf(config).length + config.jwtIssuers.length > 0
   const tokensFile = join(stateDir, 'tokens.json')
   const token = hasTokens ? undefined : await ensureFirstToken(tokensFile, join(stateDir, 'token'))
   const hasCollector = config.collectorGrpc.length + config.collectorHttp.length > 0

@@ -1,10 +1,12 @@
 import type { Rate } from '../pipeline/ports.ts'
 import { isLoopback } from './addresses.ts'
 import { ConfigError, type Mistake } from './config-error.ts'
+import { findJwtMistakes } from './jwt-rules.ts'
 import { Expected, type Kind, type Surroundings } from './kind.ts'
 import { flagOf } from './option.ts'
 import { OPTIONS, type SettingName, type Settings } from './options.ts'
 import { collect, type Given } from './sources.ts'
+import { findSourceMistakes, findSourceWarnings, hasTokens } from './token-source-rules.ts'
 
 /** Settings that come in pairs in the table and go into one budget each. */
 type Halves = 'rate' | 'burst' | 'bytes' | 'tokenRate' | 'tokenBurst' | 'tokenBytesPerSecond'
@@ -131,6 +133,8 @@ function findContradictions(
       `tokens are configured but no collector; expected a URL here or in ${named('collectorHttp')}`,
     )
   }
+  findSourceMistakes(settings, named, add)
+  findJwtMistakes(settings, named, add)
   if (settings.maxBodyBytes > settings.maxInFlightBytes) {
     add(
       'maxInFlightBytes',
@@ -164,6 +168,7 @@ function findWarnings(
   if (tls === 'on' && tlsClientCa !== undefined && tlsClientAuth === 'off') {
     warnings.push(`${named('tlsClientCa')} is not used while ${named('tlsClientAuth')} is off`)
   }
+  warnings.push(...findSourceWarnings(settings, named))
   for (const option of Object.values(OPTIONS)) {
     if (option.isSecret && given.get(option.env)?.isFlag === true) {
       warnings.push(
@@ -176,10 +181,6 @@ function findWarnings(
 
 function hasCollector({ collectorGrpc, collectorHttp }: Settings): boolean {
   return collectorGrpc.length > 0 || collectorHttp.length > 0
-}
-
-function hasTokens({ tokens, tokensFile }: Settings): boolean {
-  return tokens !== undefined || tokensFile !== undefined
 }
 
 function compose(settings: Settings, warnings: readonly string[]): Config {

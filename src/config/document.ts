@@ -10,7 +10,9 @@ const NOTES: Readonly<Partial<Record<(typeof GROUPS)[number], string>>> = {
   Collector:
     'Several URLs, separated by commas, share the load. A port left out is 4317 for gRPC and 4318 for HTTP. With neither a collector nor tokens configured, Tollgate starts a sandbox that shows what arrives; with tokens and no collector it does not start.',
   Tokens:
-    'Both may be used together. As `TOLLGATE_TOKENS_FILE` names the token set, `TOLLGATE_TOKENS` is the one option that cannot be read from a file of its own.',
+    'All of them may be used together; [token-sources.md](token-sources.md) has a page on each place. As `TOLLGATE_TOKENS_FILE` names the token set, `TOLLGATE_TOKENS` is the one option that cannot be read from a file of its own.',
+  Vault:
+    'Needed where a place begins with `vault:`. One way to log in: a token, AppRole (role id and secret id), or a JWT (file and role). AWS is reached as its own tools are: `AWS_REGION`, `AWS_PROFILE`, `AWS_ACCESS_KEY_ID` and so on.',
   Budgets:
     'An address means an IPv4 address or the /64 of an IPv6 address. A budget of bytes may be used up at once for one second of its rate, and for one message of `TOLLGATE_MAX_BODY` at least.',
 }

@@ -6,6 +6,8 @@ export const GROUPS = [
   'Collector',
   'TLS',
   'Tokens',
+  'Vault',
+  'JWT',
   'Budgets',
   'Waiting',
   'Bans',

@@ -58,3 +58,9 @@ export function headerName(): Kind<string> {
     },
   }
 }
+
+/** A name or a path of another system, passed on as it is: printable, without spaces. */
+export function name(): Kind<string> {
+  const expected = new Expected('a name without spaces, of at most 256 characters')
+  return { form: 'name', parse: (text) => (/^[!-~]{1,256}$/.test(text) ? text : expected) }
+}

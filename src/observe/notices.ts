@@ -116,8 +116,43 @@ export class Notices {
   tokensKept(count: number, from: string, problem: string): void {
     this.#options.log.error(
       'tokens_kept_last_good',
-      `Could not load the tokens from ${from}: ${problem}. The ${count} loaded before stay in use`,
+      `Could not load the tokens from ${from}: ${withoutPlace(problem, from)}. The ${count} loaded before stay in use`,
       { count, from },
+    )
+  }
+
+  /** A place that tokens come from has never been read well: what is unknown is asked to come back. */
+  tokensUnavailable(from: string, problem: string): void {
+    this.#options.log.error(
+      'tokens_unavailable',
+      `Could not load the tokens from ${from}: ${withoutPlace(problem, from)}. Until it can be read, a token that is unknown is asked to come back, not refused`,
+      { from },
+    )
+  }
+
+  /** A place is away at the start; what it said the last time was taken from disk. */
+  cachedTokensTaken(count: number, from: string, ageMs: number): void {
+    const tokens = count === 1 ? '1 token' : `${count} tokens`
+    this.#options.log.warn(
+      'tokens_loaded',
+      `Took ${tokens} as ${from} had them ${ageInWords(ageMs)} ago: it cannot be read now`,
+      { count, from, ageSeconds: Math.round(ageMs / 1000) },
+    )
+  }
+
+  /** What was kept of a place on disk cannot be used. */
+  cachedTokensIgnored(from: string, problem: string): void {
+    this.#options.log.warn('notice', `Ignored what was kept of ${from} on disk: ${problem}`, {
+      from,
+    })
+  }
+
+  /** The last good set of a place cannot be kept on disk. */
+  cachedTokensUnsaved(from: string, problem: string): void {
+    this.#options.log.warn(
+      'notice',
+      `Cannot keep the tokens of ${from} on disk: ${problem}. A restart while it is away would have none`,
+      { from },
     )
   }
 
@@ -263,6 +298,17 @@ const HANDSHAKE_WORDS: Readonly<Record<string, string>> = {
     'the client showed no certificate, and TOLLGATE_TLS_CLIENT_AUTH is required',
   ERR_SSL_UNSUPPORTED_PROTOCOL: 'the client is too old for TLS 1.2',
   ERR_SSL_NO_SHARED_CIPHER: 'the client has no cipher suite that is still safe',
+}
+
+/** What went wrong begins with where, most often, and so does the line that tells of it. */
+function withoutPlace(problem: string, place: string): string {
+  return problem.startsWith(`${place}: `) ? problem.slice(place.length + 2) : problem
+}
+
+/** An age to one unit, rounded down: `3 d`, `5 min`. */
+function ageInWords(ageMs: number): string {
+  const [unit, ms] = UNITS.find(([, unitMs]) => ageMs >= unitMs) ?? ['s', 1000]
+  return `${Math.floor(Math.max(0, ageMs) / ms)} ${unit}`
 }
 
 const UNITS = [

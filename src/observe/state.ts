@@ -1,20 +1,28 @@
 /** The numbers that other parts own: read from them at each scrape. */
 import type { Registry } from 'prom-client'
-import { counter, gauge, single } from './families.ts'
+import { counter, gauge, type Row, single } from './families.ts'
+import { declareJwts, type JwtReadings } from './jwts.ts'
 import { declareTokens, type TokenUsage } from './token-numbers.ts'
+
+/** A place that tokens come from. */
+interface SourceReading {
+  /** As the operator wrote it; there are no more than the configuration names. */
+  readonly place: string
+  readonly isGood: boolean
+  readonly lastGoodMs: number | undefined
+  readonly tokens: number
+}
 
 /** What the metrics page asks of the rest of the house. Asked at each scrape; must not throw or wait. */
 export interface Readings {
   /** Bytes of message bodies that the gateway holds in memory. */
   inFlightBytes(): number
-  /** The token set: how many are loaded, whether the last read was good, and when the last good one was. */
-  tokens(): {
-    readonly loaded: number
-    readonly isLastReloadGood: boolean
-    readonly lastGoodReloadMs: number | undefined
-  }
+  /** The token set: how many are loaded, and how it stands with each place that they come from. */
+  tokens(): { readonly loaded: number; readonly sources: readonly SourceReading[] }
   /** Usage of each token of the set, in the order of the set. */
   tokenUsage(): Iterable<TokenUsage>
+  /** JWTs and their issuers; undefined where none is configured. */
+  jwts?(): JwtReadings | undefined
   /** Bans in force. */
   bans(): number
   /** The bounded tables of limits and bans. `table` is one of a closed set of names. */
@@ -49,13 +57,14 @@ export function declareState(registry: Registry, readings: Readings): void {
   declareGauge(
     'tollgate_tokens_last_reload_success',
     'Whether the last read of the token set was good. At 0 the last good set is still in use.',
-    () => Number(readings.tokens().isLastReloadGood),
+    () => Number(readings.tokens().sources.every(({ isGood }) => isGood)),
   )
   declareGauge(
     'tollgate_tokens_last_reload_success_timestamp_seconds',
     'When the token set was last read well.',
-    () => seconds(readings.tokens().lastGoodReloadMs),
+    () => seconds(latestOf(readings.tokens().sources)),
   )
+  declareSources(registry, () => readings.tokens().sources)
   declareGauge('tollgate_bans', 'Bans in force.', () => readings.bans())
   declareGauge(
     'tollgate_certificate_last_reload_success',
@@ -76,6 +85,7 @@ export function declareState(registry: Registry, readings: Readings): void {
   )
   declareTokens(registry, () => readings.tokenUsage())
   declareTables(registry, readings)
+  declareJwts(registry, () => readings.jwts?.())
   counter(
     registry,
     {
@@ -91,6 +101,45 @@ export function declareState(registry: Registry, readings: Readings): void {
       ]
     },
   )
+}
+
+function declareSources(registry: Registry, sources: () => readonly SourceReading[]): void {
+  const labels = ['source'] as const
+  gauge(
+    registry,
+    {
+      name: 'tollgate_token_source_last_reload_success',
+      help: 'Whether the last read of a place that tokens come from was good. At 0 its last good set is still in use.',
+      labels,
+    },
+    () => sources().map(({ place, isGood }) => [{ source: place }, Number(isGood)]),
+  )
+  gauge(
+    registry,
+    {
+      name: 'tollgate_token_source_last_reload_success_timestamp_seconds',
+      help: 'When a place that tokens come from was last read well; absent until it was. Files are read when they change.',
+      labels,
+    },
+    () =>
+      sources().flatMap(({ place, lastGoodMs }): Row<'source'>[] =>
+        lastGoodMs === undefined ? [] : [[{ source: place }, lastGoodMs / 1000]],
+      ),
+  )
+  gauge(
+    registry,
+    {
+      name: 'tollgate_token_source_tokens',
+      help: 'Tokens in the last good set of a place.',
+      labels,
+    },
+    () => sources().map(({ place, tokens }) => [{ source: place }, tokens]),
+  )
+}
+
+function latestOf(sources: readonly SourceReading[]): number | undefined {
+  const times = sources.flatMap(({ lastGoodMs }) => lastGoodMs ?? [])
+  return times.length === 0 ? undefined : Math.max(...times)
 }
 
 function declareTables(registry: Registry, readings: Readings): void {

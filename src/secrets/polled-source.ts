@@ -19,6 +19,8 @@ export interface PolledSourceOptions<Content> {
   readonly swap: (content: Content) => number
   /** Told when a set is loaded, and once of each distinct problem until the next good read. */
   readonly onEvent?: (event: TokenFileEvent) => void
+  /** Told of each good read, changed or not. */
+  readonly onGood?: () => void
   /** Time between two reads, give or take a fifth. */
   readonly pollMs: number
   /** A read that takes longer is given up. Default 10 000. */
@@ -109,6 +111,7 @@ export class PolledSource<Content> {
       this.#faults = 0
       const isNew = this.#take(versions)
       this.#lastGoodMs = Date.now()
+      this.#options.onGood?.()
       if (!isNew && this.#problem === undefined) return { kind: 'unchanged' }
       this.#problem = undefined
       this.#reported.clear()

@@ -181,7 +181,7 @@ suite('check', () => {
       })
       assert.equal(code, 0, out)
       assert.match(out, /^ok {4}certificate: for DNS:gate\.example, valid until .* \(39\d days\)$/m)
-      assert.match(out, /^ok {4}tokens: 1 active \(TOLLGATE_TOKENS\)$/m)
+      assert.match(out, /^ok {4}tokens: 1 current \(TOLLGATE_TOKENS\)$/m)
       assert.match(
         out,
         /^ok {4}collector http:\/\/127\.0\.0\.1:\d+\/otlp \(HTTP\): takes exports$/m,

@@ -9,8 +9,21 @@ import type { Ending } from '../../../src/pipeline/ports.ts'
 export function restingReadings(changes: Partial<Readings> = {}): Readings {
   return {
     inFlightBytes: () => 0,
-    tokens: () => ({ loaded: 1, isLastReloadGood: true, lastGoodReloadMs: 1_800_000_000_000 }),
+    tokens: () => ({
+      loaded: 1,
+      sources: [
+        { place: 'file:/tokens.json', isGood: true, lastGoodMs: 1_800_000_000_000, tokens: 1 },
+      ],
+    }),
     tokenUsage: () => [usageOf()],
+    jwts: () => ({
+      verdicts: () => [['verified', 2]],
+      tables: () => [{ table: 'verified', size: 1, evictions: 0 }],
+      verifying: () => 0,
+      issuers: () => [
+        { issuer: 'https://login', keys: 2, isLastReadGood: true, lastGoodMs: 1_800_000_000_000 },
+      ],
+    }),
     bans: () => 0,
     limiterTables: () => [{ table: 'peer_requests', size: 1, evictions: 0 }],
     certificates: () => [{ role: 'server', notAfterMs: 1_900_000_000_000 }],

@@ -1,0 +1,116 @@
+/**
+ * From the configuration to the places that tokens come from, and from what a place says to a token
+ * set. Part of the composition root: joins the options, the places and the meaning of their texts.
+ */
+import { readFile } from 'node:fs/promises'
+import type { Config } from './config/config.ts'
+import { fileFault } from './secrets/file-fault.ts'
+import type { PlaceSettings } from './secrets/open-source.ts'
+import { type Place, parsePlace } from './secrets/place.ts'
+import type { Version } from './secrets/truth.ts'
+import type { VaultLogin } from './secrets/vault/settings.ts'
+import { joinTokenSets, parseTokenSet, type TokenSet, TokenSetError } from './stores/token-set.ts'
+import { setTextFrom } from './stores/token-text.ts'
+
+/** The options that say how Vault and AWS are reached. */
+export type RemoteConfig = Pick<
+  Config,
+  | 'awsPreviousMs'
+  | 'vaultAddr'
+  | 'vaultAuthMount'
+  | 'vaultCa'
+  | 'vaultJwtFile'
+  | 'vaultJwtRole'
+  | 'vaultNamespace'
+  | 'vaultRoleId'
+  | 'vaultSecretId'
+  | 'vaultToken'
+  | 'vaultWrappedSecretId'
+>
+
+/** What a place said: the set, and the texts that it can be made of again. */
+export interface Content {
+  readonly set: TokenSet
+  /** Texts of sets, with digests and no token. */
+  readonly texts: readonly string[]
+}
+
+/** The places that the token set comes from, each once: `TOLLGATE_TOKENS`, the file, then the others. */
+export function tokenPlacesOf(
+  config: Pick<Config, 'tokens' | 'tokensFile' | 'tokensSource'>,
+): readonly Place[] {
+  const texts = new Set([
+    ...(config.tokens === undefined ? [] : ['env']),
+    ...(config.tokensFile === undefined ? [] : [`file:${config.tokensFile}`]),
+    ...config.tokensSource,
+  ])
+  return [...texts].map((text) => {
+    // The name of a file may hold a #, which has no meaning here.
+    if (text.startsWith('file:'))
+      return { scheme: 'file', path: text.slice('file:'.length), field: undefined, text }
+    const place = parsePlace(text)
+    if (place === undefined) throw new TypeError(`BUG: ${text} passed the options`)
+    return place
+  })
+}
+
+/** What opening a place needs. @throws {FileFault} where the CA of Vault cannot be read. */
+export async function placeSettingsOf(config: RemoteConfig): Promise<PlaceSettings> {
+  const { awsPreviousMs, vaultAddr: address, vaultNamespace: namespace, vaultCa } = config
+  const login = vaultLoginOf(config)
+  if (address === undefined || login === undefined) return { awsPreviousMs }
+  const ca = vaultCa === undefined ? undefined : await readCa(vaultCa)
+  return { awsPreviousMs, vault: { address, namespace, ca, login } }
+}
+
+/**
+ * What was read, as a set. A text that is no set is one token, held by the name of the place. A set
+ * that has been replaced is not looked at: it would bring back the tokens that were taken out of it.
+ *
+ * @throws {TokenSetError} for a text that is neither, and where there is none.
+ */
+export function contentFrom(versions: readonly Version[], place: Place): Content {
+  const texts = versions.flatMap(({ text, acceptedUntilMs }) => {
+    if (text === undefined) {
+      const problem = 'there is nothing there yet; expected a token set or a token'
+      throw new TokenSetError(place.text, [problem])
+    }
+    const made = setTextFrom(text, place.text, holderOf(place), acceptedUntilMs)
+    return acceptedUntilMs !== undefined && made.isSet ? [] : [made.text]
+  })
+  return contentOf(texts, place)
+}
+
+/** Texts of sets as one set; what they have in common is taken from the first. @throws {TokenSetError} */
+export function contentOf(texts: readonly string[], place: Place): Content {
+  const sets = texts.map((text) => parseTokenSet(text, place.text))
+  const { records } = joinTokenSets(sets.toReversed())
+  return { set: { source: place.text, records }, texts }
+}
+
+/** The name of the secret: of an ARN its last part, without what AWS adds. */
+function holderOf({ path }: Place): string {
+  const [, name = path] =
+    /^arn:[^:]*:secretsmanager:[^:]*:[^:]*:secret:(.+)-\w{6}$/.exec(path) ?? []
+  return name
+}
+
+function vaultLoginOf(config: RemoteConfig): VaultLogin | undefined {
+  const { vaultToken, vaultRoleId: roleId, vaultSecretId, vaultWrappedSecretId } = config
+  const { vaultJwtFile: file, vaultJwtRole: role, vaultAuthMount: mount } = config
+  if (vaultToken !== undefined) return { kind: 'token', token: vaultToken.reveal() }
+  if (roleId !== undefined && vaultSecretId !== undefined)
+    return { kind: 'approle', roleId, secretId: vaultSecretId.reveal(), mount }
+  if (roleId !== undefined && vaultWrappedSecretId !== undefined)
+    return { kind: 'approle', roleId, wrappedSecretId: vaultWrappedSecretId.reveal(), mount }
+  if (file !== undefined && role !== undefined) return { kind: 'jwt', role, file, mount }
+  return undefined
+}
+
+async function readCa(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    throw fileFault(path, 'read', error)
+  }
+}
