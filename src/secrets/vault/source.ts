@@ -9,7 +9,7 @@ import { Secret } from './secret.ts'
 export class VaultSource implements Source {
   readonly place: string
   readonly #client: VaultClient
-  readonly #secret: Secret
+  protected readonly secret: Secret
   #isClosed = false
 
   /** @throws {SourceFault} where the place names no secret, or one field of it. */
@@ -24,7 +24,7 @@ export class VaultSource implements Source {
     }
     this.place = place.text
     this.#client = client
-    this.#secret = new Secret(client, place)
+    this.secret = new Secret(client, place)
     client.retain()
   }
 
@@ -36,8 +36,8 @@ export class VaultSource implements Source {
   /** @throws {SourceFault} or {FileFault}, also where the newest version was deleted. */
   async readCurrent(): Promise<Version> {
     return await atPlace(this.place, async () => {
-      const reading = await this.#secret.read()
-      if (reading.kind === 'deleted') throw this.#secret.deletion(reading)
+      const reading = await this.secret.read()
+      if (reading.kind === 'deleted') throw this.secret.deletion(reading)
       const text = reading.kind === 'present' ? JSON.stringify(reading.data) : undefined
       return { text, version: String(reading.version) }
     })

@@ -1,39 +1,17 @@
 /** The source of truth in Vault: written by compare-and-set with the version number that was read. */
-import type { Place } from '../place.ts'
 import { SourceFault } from '../source-fault.ts'
-import type { Truth, Version } from '../truth.ts'
-import type { VaultClient } from './client.ts'
+import type { Truth } from '../truth.ts'
 import { type Fields, fieldsOf } from './exchange.ts'
 import { atPlace } from './fault.ts'
-import { Secret } from './secret.ts'
 import { VaultSource } from './source.ts'
 
-export class VaultTruth implements Truth {
-  readonly place: string
-  readonly #source: VaultSource
-  readonly #secret: Secret
-
-  /** @throws {SourceFault} where the place names no secret, or one field of it. */
-  constructor(client: VaultClient, place: Place) {
-    this.place = place.text
-    this.#source = new VaultSource(client, place)
-    this.#secret = new Secret(client, place)
-  }
-
-  readCurrent(): Promise<Version> {
-    return this.#source.readCurrent()
-  }
-
+export class VaultTruth extends VaultSource implements Truth {
   /** `text` is a JSON object, and `version` what a reading had: a number, `0` where there was nothing. */
   async write(text: string, version: string): Promise<boolean> {
     if (!/^\d+$/.test(version))
       throw new TypeError(`${this.place}: no version of Vault: ${version}`)
     const data = this.#parse(text)
-    return await atPlace(this.place, () => this.#secret.write(data, Number(version)))
-  }
-
-  close(): Promise<void> {
-    return this.#source.close()
+    return await atPlace(this.place, () => this.secret.write(data, Number(version)))
   }
 
   #parse(text: string): Fields {
