@@ -6,12 +6,12 @@ import { constants, type Stats } from 'node:fs'
 import { access, readFile, realpath, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import type { Delivery, TokenInPlain } from './delivery.ts'
-import { currentValue, isVariableName, readDotenv, setVariable } from './dotenv.ts'
+import { currentValue, isVariableName } from './dotenv.ts'
 import { editFile, readTextFile } from './file-edit.ts'
 import { FileFault, fileFault } from './file-fault.ts'
 import type { Place } from './place.ts'
 import { SourceFault } from './source-fault.ts'
-import { holdsHeaders, ValueProblem, valueWith } from './token-value.ts'
+import { holdsHeaders, repeated, textWith, ValueProblem } from './token-value.ts'
 
 /** Stands for the token where a change is only tried. */
 const TRIAL = 'trial'
@@ -76,27 +76,16 @@ export class FileDelivery implements Delivery {
   async close(): Promise<void> {}
 
   #changed(text: string | undefined, token: string): string {
-    if (this.#variable === undefined) {
-      if (text !== undefined && !isTokenAlone(text)) {
-        this.#refuse(
-          'the file holds more than a token, and all of it would be replaced',
-          `name the variable to change (${this.place}#NAME) or another file`,
-        )
-      }
-      return `${token}\n`
-    }
-    const variable = this.#variable
     try {
-      return setVariable(text ?? '', variable, (value) => valueWith(token, variable, value)).text
+      return textWith(token, this.#variable, text)
     } catch (error) {
       if (!(error instanceof ValueProblem)) throw error
-      return this.#refuse(`${variable}: ${error.message}`, error.advice)
+      throw new SourceFault(this.place, error.message, error.advice, { isTemporary: false })
     }
   }
 
   #repeated(text: string | undefined): string {
-    const count = readDotenv(text ?? '').filter(({ name }) => name === this.#variable).length
-    return count < 2 ? '' : `; ${count} lines set it, and the last one counts: remove the others`
+    return this.#variable === undefined ? '' : repeated(text, this.#variable)
   }
 
   async #checkDirectory(path: string, stats: Stats | undefined): Promise<void> {
@@ -128,16 +117,6 @@ export class FileDelivery implements Delivery {
     if (!points.includes(escaped)) return
     throw fileFault(path, 'write', Object.assign(new Error('mount point'), { code: 'EBUSY' }))
   }
-
-  #refuse(problem: string, advice: string): never {
-    throw new SourceFault(this.place, problem, advice, { isTemporary: false })
-  }
-}
-
-/** Whether a file may be replaced as a whole: it is empty, or one word that sets no variable. */
-function isTokenAlone(text: string): boolean {
-  const word = text.trim()
-  return !/\s/.test(word) && !/^(?:export\s+)?\w+=./.test(word)
 }
 
 async function statOf(path: string): Promise<Stats | undefined> {

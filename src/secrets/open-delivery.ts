@@ -1,5 +1,7 @@
 /** Opens what delivers to a place, by the word in front of its colon. */
 import type { Delivery } from './delivery.ts'
+import { DokployDelivery } from './dokploy/delivery.ts'
+import type { DokploySettings } from './dokploy/exchange.ts'
 import { ExecDelivery } from './exec-delivery.ts'
 import { FileDelivery } from './file-delivery.ts'
 import { KeyringDelivery } from './keyring/delivery.ts'
@@ -10,6 +12,7 @@ import { SourceFault } from './source-fault.ts'
 export interface DeliverySettings {
   /** How long a program or a server may take over one delivery. */
   readonly timeoutMs: number
+  readonly dokploy?: DokploySettings | undefined
 }
 
 /** @throws {SourceFault} in words, where the place is not one to deliver to, or a setting is missing. */
@@ -21,6 +24,11 @@ export async function openDelivery(place: Place, settings: DeliverySettings): Pr
       return new ExecDelivery(place, settings)
     case 'keyring':
       return new KeyringDelivery(place, settings)
+    case 'dokploy':
+      return await DokployDelivery.open(
+        place,
+        settings.dokploy ?? missing(place, 'TOLLGATE_DOKPLOY_URL and TOLLGATE_DOKPLOY_API_KEY'),
+      )
     default:
       throw new SourceFault(
         place.text,
@@ -29,4 +37,10 @@ export async function openDelivery(place: Place, settings: DeliverySettings): Pr
         { isTemporary: false },
       )
   }
+}
+
+function missing(place: Place, options: string): never {
+  throw new SourceFault(place.text, 'it is not said how to reach it', `set ${options}`, {
+    isTemporary: false,
+  })
 }

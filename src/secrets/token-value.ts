@@ -1,5 +1,5 @@
 /** How a token is written as the value of a variable: alone, or among the headers of an OTLP exporter. */
-import { isPlainValue } from './dotenv.ts'
+import { isPlainValue, readDotenv, setVariable } from './dotenv.ts'
 
 /** Why a value cannot take the token, in words; never with the value. */
 export class ValueProblem extends Error {
@@ -41,6 +41,36 @@ export function valueWith(token: string, variable: string, before: string | unde
   const own = pairs.findLastIndex((pair) => /^\s*authorization\s*=/i.test(pair))
   if (own === -1) return `${before.replace(/,\s*$/, '')},${header}`
   return pairs.map((pair, index) => (index === own ? notReference(pair, header) : pair)).join(',')
+}
+
+/**
+ * The new text of a file or an environment, given the one before: with the token in one variable of
+ * many, or, without a variable, the token alone.
+ *
+ * @throws {ValueProblem} also where the token alone would replace a text that holds more than a token.
+ */
+export function textWith(
+  token: string,
+  variable: string | undefined,
+  text: string | undefined,
+): string {
+  if (variable !== undefined) {
+    return setVariable(text ?? '', variable, (value) => valueWith(token, variable, value)).text
+  }
+  const before = (text ?? '').trim()
+  if (/\s/.test(before) || /^\w+=./.test(before)) {
+    throw new ValueProblem(
+      'the file holds more than a token, and all of it would be replaced',
+      'name the variable to change behind a # (…#NAME), or another file',
+    )
+  }
+  return `${token}\n`
+}
+
+/** Says so where several lines set a variable; empty otherwise. */
+export function repeated(text: string | undefined, variable: string): string {
+  const count = readDotenv(text ?? '').filter(({ name }) => name === variable).length
+  return count < 2 ? '' : `; ${count} lines set it, and the last one counts: remove the others`
 }
 
 /** A value that points elsewhere is not to be replaced: whoever reads it there would be cut off. */

@@ -55,7 +55,7 @@ describe('file:PATH', () => {
       const problem = {
         name: 'SourceFault',
         message:
-          /holds more than a token, and all of it would be replaced; name the variable .*#NAME/,
+          /holds more than a token, and all of it would be replaced; name the variable to change behind a # \(…#NAME\)/,
       }
       await assert.rejects(delivery.check(), problem)
       await assert.rejects(delivery.deliver(NEW), problem)
