@@ -5,7 +5,7 @@
  */
 import { hash } from 'node:crypto'
 import type { Arrival, Peer } from '../pipeline/arrival.ts'
-import type { Clock, Token, TokenLimits, TokenProblem, Tokens } from '../pipeline/ports.ts'
+import type { Clock, Ending, Token, TokenLimits, TokenProblem, Tokens } from '../pipeline/ports.ts'
 import { Unverified } from '../pipeline/unverified.ts'
 import {
   type ClaimRules,
@@ -33,9 +33,17 @@ const BAD_MS = 10_000
 const MAX_CHECKS = 1024
 const MAX_CHECKS_A_PEER = 64
 
+/** The tokens that are not JWTs, and what is booked to them. */
+export interface OtherTokens extends Tokens {
+  /** A request has ended. The token that it showed, as far as it is known. */
+  ended(arrival: Arrival, ending: Ending, wallMs: number): Token | undefined
+  /** Why a token is not accepted, for the operator. */
+  storyOf(token: Token, wallMs: number): string | undefined
+}
+
 export interface JwtTokensOptions {
-  /** The tokens that are not JWTs. They are asked first. */
-  readonly tokens: Tokens
+  /** Asked first. */
+  readonly tokens: OtherTokens
   readonly issuers: readonly Issuer[]
   readonly rules: ClaimRules
   /** Signature algorithms that are allowed. */
@@ -66,9 +74,9 @@ interface Good extends Validity {
   readonly token: JwtToken
 }
 
-export class JwtTokens implements Tokens {
+export class JwtTokens implements OtherTokens {
   readonly #options: JwtTokensOptions
-  readonly #tokens: Tokens
+  readonly #tokens: OtherTokens
   readonly #issuers: ReadonlyMap<unknown, Issuer>
   readonly #good = new Remembered<Good>(MAX_REMEMBERED)
   readonly #bad = new Remembered<{ readonly flaw: Flaw; readonly untilMs: number }>(MAX_REMEMBERED)
@@ -77,7 +85,7 @@ export class JwtTokens implements Tokens {
   readonly #checksByPeer = new Map<string, number>()
   readonly #verdicts = new Map(Object.keys(VERDICTS).map((verdict) => [verdict as Verdict, 0]))
   /** Only of JWTs that are good: strangers cannot fill it. */
-  #byHeader = new Map<string, Good>()
+  readonly #byHeader = new Map<string, Good>()
 
   constructor(options: JwtTokensOptions) {
     this.#options = options
@@ -107,8 +115,20 @@ export class JwtTokens implements Tokens {
   }
 
   used(token: Token, arrival: Arrival, wallMs: number): void {
-    if (token instanceof JwtToken) this.#subjects.used(token.id, wallMs)
+    if (token instanceof JwtToken) this.#subjects.used(token, wallMs)
     else this.#tokens.used(token, arrival, wallMs)
+  }
+
+  ended(arrival: Arrival, ending: Ending, wallMs: number): Token | undefined {
+    const { authorization } = arrival
+    const { token = authorization && this.#byHeader.get(authorization)?.token } = ending
+    if (!(token instanceof JwtToken)) return this.#tokens.ended(arrival, ending, wallMs)
+    this.#subjects.ended(token, ending)
+    return token
+  }
+
+  storyOf(token: Token, wallMs: number): string | undefined {
+    return this.#tokens.storyOf(token, wallMs)
   }
 
   /** Use by subject since the start. */
@@ -134,12 +154,12 @@ export class JwtTokens implements Tokens {
     ]
   }
 
-  /** Has every JWT verified again, with the keys as they are now: read at once. */
+  /** Reads all keys now, and has every JWT verified again with them. */
   async reload(): Promise<void> {
+    await Promise.all(this.#options.issuers.map((issuer) => issuer.refreshed()))
     this.#good.clear()
     this.#bad.clear()
-    this.#byHeader = new Map()
-    await Promise.all(this.#options.issuers.map((issuer) => issuer.refreshed()))
+    this.#byHeader.clear()
   }
 
   /** Everything that costs little, the signature left out. */
@@ -169,11 +189,12 @@ export class JwtTokens implements Tokens {
     if (issuer.keys === undefined && issuer.reading === undefined)
       return this.#refuse('unavailable')
     const claimed = { ...tokenOf(jwt.claims, issuer.url, rules, limits), scopes: undefined }
-    return new Unverified(claimed, () => this.#check(digest, jwt, issuer, peer))
+    return new Unverified(claimed, () => this.#check(digest, authorization, jwt, issuer, peer))
   }
 
   #check(
     digest: string,
+    authorization: string,
     jwt: Jwt,
     issuer: Issuer,
     peer: Peer,
@@ -186,7 +207,7 @@ export class JwtTokens implements Tokens {
       return undefined
     }
     const check = prove(jwt, issuer, this.#options)
-      .then((proved) => this.#settle(digest, proved, issuer))
+      .then((proved) => this.#settle(digest, authorization, proved, issuer))
       .finally(() => {
         this.#checks.delete(digest)
         const left = (this.#checksByPeer.get(peer.key) ?? 1) - 1
@@ -198,7 +219,12 @@ export class JwtTokens implements Tokens {
     return check
   }
 
-  #settle(digest: string, proved: Claims | Flaw, issuer: Issuer): Token | TokenProblem {
+  #settle(
+    digest: string,
+    authorization: string,
+    proved: Claims | Flaw,
+    issuer: Issuer,
+  ): Token | TokenProblem {
     const { rules, limits, clock } = this.#options
     if (typeof proved === 'string') {
       const untilMs = clock.nowMs() + BAD_MS
@@ -208,7 +234,9 @@ export class JwtTokens implements Tokens {
     const validity = validityOf(proved, rules)
     if (validity === undefined) throw new TypeError('BUG: proved claims without their validity')
     const token = new JwtToken(tokenOf(proved, issuer.url, rules, limits))
-    this.#good.set(digest, { token, ...validity }, clock.wallMs())
+    const good = { token, ...validity }
+    this.#good.set(digest, good, clock.wallMs())
+    this.#rememberHeader(authorization, good)
     this.#subjects.seen(token)
     this.#count('verified')
     return token

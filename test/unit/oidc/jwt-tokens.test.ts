@@ -123,7 +123,7 @@ describe('a JWT', () => {
     }
     world.tokens.used(tokenOf('of-the-set'), arrival, world.clock.wallMs())
     const [usage, ...rest] = world.tokens.usage()
-    assert.equal(usage?.count, 2)
+    assert.equal(usage?.requests, 2)
     assert.equal(usage.holder, 'shop')
     assert.equal((usage.lastUsedMs ?? 0) - (usage.firstUsedMs ?? 0), 1)
     assert.deepEqual(rest, [])

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict'
 import type { ClaimRules } from '../../../src/oidc/claims.ts'
 import { DocumentFault } from '../../../src/oidc/documents.ts'
 import { Issuer, type IssuerOptions } from '../../../src/oidc/issuer.ts'
-import { JwtTokens } from '../../../src/oidc/jwt-tokens.ts'
-import type { Clock, Token, TokenProblem, Tokens } from '../../../src/pipeline/ports.ts'
+import { JwtTokens, type OtherTokens } from '../../../src/oidc/jwt-tokens.ts'
+import type { Clock, Token, TokenProblem } from '../../../src/pipeline/ports.ts'
 import { Unverified } from '../../../src/pipeline/unverified.ts'
 import { type SigningKey, sign } from '../../support/signing.ts'
 
@@ -67,9 +67,11 @@ export class JwtWorld {
       this.issuers.push(
         new Issuer({ url, fetch, jwksUrl: undefined, clock: this.clock, ...options }),
       )
-    const tokens: Tokens = {
+    const tokens: OtherTokens = {
       verify: () => this.ofSet,
       detailOf: () => undefined,
+      ended: (_arrival, { token }) => token,
+      storyOf: () => undefined,
       used: ({ id }) => this.usedOfSet.push(id),
     }
     this.tokens = new JwtTokens({
