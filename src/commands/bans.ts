@@ -1,9 +1,10 @@
-import { resolve } from 'node:path'
+/** `tollgate bans list|add|lift`: asks the running gateway. */
 import { parseArgs } from 'node:util'
-import { type BanEntry, controlSocketPath } from '../admin/control.ts'
+import type { BanEntry } from '../admin/control.ts'
 import { Expected } from '../config/kind.ts'
 import { duration } from '../config/quantities.ts'
-import { ask, inWords, Stop } from './control-call.ts'
+import { askGateway, NoAnswerError, stateDirFrom } from './ask-gateway.ts'
+import { inWords, table } from './table.ts'
 
 /** Exit codes of sysexits.h. */
 const EXIT_OK = 0
@@ -30,6 +31,11 @@ export interface CommandIo {
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
+/** A wrong command line. */
+class UsageError extends Error {
+  readonly exitCode = EXIT_USAGE
+}
+
 /**
  * `tollgate bans …`; `argv` is what follows `bans`. Resolves to the exit code: 0, 64 for a wrong
  * command line, 69 where no gateway runs, 70 where it failed, 77 where its socket may not be opened.
@@ -40,7 +46,7 @@ export async function runBansCommand(argv: readonly string[], io: CommandIo): Pr
     io.stdout.write(await run(argv, io.env))
     return EXIT_OK
   } catch (error) {
-    const isOurs = error instanceof Stop
+    const isOurs = error instanceof UsageError || error instanceof NoAnswerError
     io.stderr.write(`tollgate bans: ${error instanceof Error ? error.message : String(error)}\n`)
     return isOurs ? error.exitCode : EXIT_SOFTWARE
   }
@@ -57,22 +63,21 @@ async function run(argv: readonly string[], env: CommandIo['env']): Promise<stri
   if (rest.length > 0) throw usage(`${JSON.stringify(rest[0])}: expected one address`)
   if (values.for !== undefined && verb !== 'add') throw usage('--for goes with add')
 
-  const stateDir = resolve(values['state-dir'] ?? env.TOLLGATE_STATE_DIR ?? '.tollgate')
-  const socket = controlSocketPath(stateDir)
+  const stateDir = stateDirFrom(values['state-dir'], env)
   if (verb === 'list') {
-    const bans = (await ask(socket, 'GET', '/bans')).bans as readonly BanEntry[]
-    return values.json ? `${JSON.stringify(bans, undefined, 2)}\n` : table(bans)
+    const bans = (await askGateway(stateDir, 'GET', '/bans')).bans as readonly BanEntry[]
+    return values.json ? `${JSON.stringify(bans, undefined, 2)}\n` : bansTable(bans)
   }
   if (address === undefined) throw usage(`${verb} needs an address`)
   if (verb === 'lift') {
-    const answer = await ask(socket, 'DELETE', `/bans/${encodeURIComponent(address)}`)
+    const answer = await askGateway(stateDir, 'DELETE', `/bans/${encodeURIComponent(address)}`)
     if (values.json) return `${JSON.stringify(answer)}\n`
     return answer.wasBanned
       ? `${address} is no longer banned.\n`
       : `${address} was not banned; its offences are forgotten.\n`
   }
   const forMs = values.for === undefined ? undefined : banLength(values.for)
-  const answer = await ask(socket, 'POST', '/bans', { body: { peer: address, forMs } })
+  const answer = await askGateway(stateDir, 'POST', '/bans', { peer: address, forMs })
   const ban = answer.ban as BanEntry
   if (values.json) return `${JSON.stringify(ban)}\n`
   return `${ban.peerKey} is banned for ${inWords(ban.remainingMs)}.\n`
@@ -95,8 +100,8 @@ function parse(argv: readonly string[]) {
   }
 }
 
-function usage(problem: string): Stop {
-  return new Stop(`${problem}\n\n${USAGE.trimEnd()}`, EXIT_USAGE)
+function usage(problem: string): UsageError {
+  return new UsageError(`${problem}\n\n${USAGE.trimEnd()}`)
 }
 
 function banLength(text: string): number {
@@ -107,9 +112,9 @@ function banLength(text: string): number {
   return parsed
 }
 
-function table(bans: readonly BanEntry[]): string {
+function bansTable(bans: readonly BanEntry[]): string {
   if (bans.length === 0) return 'Nobody is banned.\n'
-  const rows = [
+  return table([
     ['ADDRESS', 'LEFT', 'OF', 'BEFORE', 'BY'],
     ...bans.map(({ peerKey, remainingMs, lengthMs, repeats, isManual }) => [
       peerKey,
@@ -118,11 +123,5 @@ function table(bans: readonly BanEntry[]): string {
       String(repeats),
       isManual ? 'hand' : 'strikes',
     ]),
-  ]
-  const widths = [0, 1, 2, 3].map((column) =>
-    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
-  )
-  const line = (row: readonly string[]) =>
-    row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')
-  return `${rows.map(line).join('\n')}\n`
+  ])
 }

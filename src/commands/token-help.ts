@@ -3,8 +3,10 @@ export const TOKEN_HELP = `Tokens are what agents show at the gate. The file hol
 
   tollgate token create --holder NAME [options]   makes a token and prints it, once
   tollgate token import --holder NAME [options]   adds a token read from standard input
-  tollgate token list [--json]                    shows what is in the file
-  tollgate token revoke ID [--json]               withdraws a token, from now on
+  tollgate token list [--stale TIME] [--json]     shows states and last uses, of the running
+                                                  gateway's tokens or of those in the file
+  tollgate token revoke ID [--now] [--json]       withdraws a token, from now on
+  tollgate token remove ID [--force] [--json]     takes a token out of the file
 
 Options of create and import:
   --holder NAME         who gets the token
@@ -18,10 +20,19 @@ Options of create and import:
   --bytes RATE          bytes: 10MiB/s, off (default: TOLLGATE_TOKEN_BYTES)
   --in-flight N         calls at once
   --label NAME=VALUE    a note; may be given several times
-  --json                prints the result as JSON on standard output
 
+Options of list, revoke and remove:
+  --stale TIME          lists only tokens not used for so long, or never: 7d
+  --now                 has the running gateway read its tokens at once, and says whether it
+                        refuses the token
+  --force               removes a token though it was used in the last 7 days
+  --state-dir DIR       the gateway's state directory (default: TOLLGATE_STATE_DIR, else .tollgate)
+
+Options of all:
+  --json                prints the result as JSON on standard output
   --file PATH           the token file (default: TOLLGATE_TOKENS_FILE, else tokens.json in
                         TOLLGATE_STATE_DIR, else .tollgate/tokens.json)
 
+list --file PATH shows that file with what the ledger in the state directory knows.
 A running gateway takes a changed file up by itself within a second.
 `

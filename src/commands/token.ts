@@ -1,37 +1,14 @@
-/** `tollgate token create|import|list|revoke`: edits the token file that the gateway watches. */
-import { join } from 'node:path'
-import { type ParseArgsConfig, parseArgs } from 'node:util'
-import { editFile, readTextFile } from '../secrets/file-edit.ts'
-import { FileFault } from '../secrets/file-fault.ts'
+/** `tollgate token create|import|list|revoke|remove`: edits the token file that the gateway watches. */
 import { idOf, MAX_TOKEN_LENGTH, tokenFlaw } from '../stores/token-list.ts'
-import type { TokenRecord } from '../stores/token-record.ts'
-import {
-  createToken,
-  digestOf,
-  looksLikeTollgateToken,
-  withoutTokens,
-} from '../stores/token-secret.ts'
-import { parseTokenSet, type TokenSet, TokenSetError } from '../stores/token-set.ts'
-import { isAccepted, stateOf } from '../stores/token-state.ts'
+import { createToken, digestOf, withoutTokens } from '../stores/token-secret.ts'
 import type { CommandIo } from './io.ts'
-import { addEntry, DataError, documentFrom, noFile, textOf } from './token-document.ts'
+import { COMMON, exitCodeOf, fileFrom, OK, parse, STRING, USAGE } from './token-arguments.ts'
+import { addEntry, DataError } from './token-document.ts'
 import { entryFrom, type TokenEntry, UsageError } from './token-entry.ts'
 import { TOKEN_HELP } from './token-help.ts'
+import { list } from './token-listing.ts'
+import { remove, revoke } from './token-withdrawal.ts'
 
-/** Exit codes, as in sysexits(3). */
-const OK = 0
-const USAGE = 64
-const DATA = 65
-const NO_INPUT = 66
-const CANNOT_CREATE = 73
-const IO_ERROR = 74
-const TRY_AGAIN = 75
-const NO_PERMISSION = 77
-
-/** Where the gateway keeps its own token file when none is configured. */
-const DEFAULT_NAME = 'tokens.json'
-const STRING = { type: 'string' } as const
-const COMMON = { file: STRING, json: { type: 'boolean' } } as const
 const ENTRY = {
   ...COMMON,
   holder: STRING,
@@ -50,7 +27,8 @@ const ENTRY = {
 /**
  * Runs `tollgate token …`; `argv` is what follows `token`. Resolves with the exit code: 0; 64 for
  * a wrong command line; 65 for a file or an input that is not right; 66 for a file that cannot be
- * read; 73, 74, 75, 77 for one that cannot be written. Never throws for any of these.
+ * read; 69 where a gateway was to be asked and did not answer; 73, 74, 75, 77 for one that cannot be
+ * written. Never throws for any of these.
  */
 export async function runTokenCommand(argv: readonly string[], io: CommandIo): Promise<number> {
   const [verb, ...rest] = argv
@@ -64,7 +42,10 @@ export async function runTokenCommand(argv: readonly string[], io: CommandIo): P
     if (verb === 'import') return await importToken(rest, io)
     if (verb === 'list') return await list(rest, io)
     if (verb === 'revoke') return await revoke(rest, io)
-    throw new UsageError(`unknown command "${verb}"; expected create, import, list or revoke`)
+    if (verb === 'remove') return await remove(rest, io)
+    throw new UsageError(
+      `unknown command "${verb}"; expected create, import, list, revoke or remove`,
+    )
   } catch (error) {
     const code = exitCodeOf(error)
     if (code === undefined || !(error instanceof Error)) throw error
@@ -112,72 +93,6 @@ async function importToken(args: readonly string[], io: CommandIo): Promise<numb
   return OK
 }
 
-async function list(args: readonly string[], io: CommandIo): Promise<number> {
-  const { values } = parse(args, COMMON, 0)
-  const file = fileFrom(values.file, io)
-  const text = await readTextFile(file)
-  if (text === undefined) throw noFile(file)
-  const { records } = parseTokenSet(text, file)
-  const nowMs = Date.now()
-  if (values.json) {
-    const entries = documentFrom(text, file).tokens
-    const shown = entries.map(({ sha256: _, ...entry }, index) => {
-      const record = records[index]
-      return { ...entry, state: record && stateOf(record, nowMs) }
-    })
-    io.stdout.write(`${JSON.stringify({ tokens: shown }, null, 2)}\n`)
-    return OK
-  }
-  const rows = records.map((record) => [
-    record.id,
-    record.holder,
-    stateOf(record, nowMs).replaceAll('_', ' '),
-    record.expiresAtMs === undefined ? 'never' : new Date(record.expiresAtMs).toISOString(),
-    record.scopes === undefined ? 'all' : [...record.scopes].join(','),
-  ])
-  io.stdout.write(table([['ID', 'HOLDER', 'STATE', 'EXPIRES', 'SIGNALS'], ...rows]))
-  return OK
-}
-
-async function revoke(args: readonly string[], io: CommandIo): Promise<number> {
-  const { values, positionals } = parse(args, COMMON, 1)
-  const [id] = positionals
-  if (id === undefined) throw new UsageError('expected the ID of a token; see tollgate token list')
-  if (looksLikeTollgateToken(id))
-    throw new UsageError(
-      'expected the ID of a token and not the token itself; see tollgate token list',
-    )
-  const file = fileFrom(values.file, io)
-  const nowMs = Date.now()
-  let before: string | undefined
-  let after: TokenSet | undefined
-  await editFile(file, (text) => {
-    if (text === undefined) throw noFile(file)
-    parseTokenSet(text, file)
-    const { tokens } = documentFrom(text, file)
-    const entry = tokens.find((candidate) => candidate.id === id)
-    if (entry === undefined) throw new DataError(`${file} has no token with the ID "${id}"`)
-    before = entry.revokedAt
-    const isRevoked = before !== undefined && Date.parse(before) <= nowMs
-    if (!isRevoked) entry.revokedAt = new Date(nowMs).toISOString()
-    const changed = isRevoked ? text : textOf(tokens)
-    after = parseTokenSet(changed, file)
-    return changed
-  })
-  const record = after?.records.find((candidate) => candidate.id === id)
-  const revokedAt = new Date(record?.revokedAtMs ?? nowMs).toISOString()
-  if (values.json) io.stdout.write(`${JSON.stringify({ id, revokedAt, file })}\n`)
-  else io.stderr.write(`Token ${id} (${record?.holder}) is revoked since ${revokedAt}.\n`)
-  if (after !== undefined && !after.records.some((other) => isUsable(other, nowMs)))
-    io.stderr.write('No valid token is left in the file: every request will be refused.\n')
-  return OK
-}
-
-function isUsable(record: TokenRecord, nowMs: number): boolean {
-  const state = stateOf(record, nowMs)
-  return isAccepted(state) || state === 'not_yet_valid'
-}
-
 async function readToken({ stdin, stderr }: CommandIo): Promise<string> {
   if ('isTTY' in stdin && stdin.isTTY)
     stderr.write('Paste the token, then press Enter and Ctrl-D.\n')
@@ -191,55 +106,9 @@ async function readToken({ stdin, stderr }: CommandIo): Promise<string> {
   return text.trim()
 }
 
-function parse<Options extends NonNullable<ParseArgsConfig['options']>>(
-  args: readonly string[],
-  options: Options,
-  positionalCount: number,
-) {
-  try {
-    const parsed = parseArgs({ args: [...args], options, strict: true, allowPositionals: true })
-    if (parsed.positionals.length > positionalCount)
-      throw new UsageError(
-        `${parsed.positionals.length - positionalCount} argument(s) too many; options begin with --`,
-      )
-    return parsed
-  } catch (error) {
-    if (error instanceof UsageError || !(error instanceof Error)) throw error
-    throw new UsageError(error.message.split('. ')[0] ?? '')
-  }
-}
-
-function fileFrom(option: string | undefined, { env }: CommandIo): string {
-  const fallback = join(env.TOLLGATE_STATE_DIR || '.tollgate', DEFAULT_NAME)
-  return option || env.TOLLGATE_TOKENS_FILE || fallback
-}
-
 function added(entry: TokenEntry, file: string): string {
   const until = entry.expiresAt === undefined ? 'without an end' : `until ${entry.expiresAt}`
   const from = entry.notBefore === undefined ? 'from now' : `from ${entry.notBefore}`
   const scopes = entry.scopes === undefined ? 'all signals' : entry.scopes.join(', ')
   return `Token ${entry.id} for ${entry.holder}: valid ${from}, ${until}, for ${scopes}. Its digest is in ${file}.\n`
-}
-
-function table(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, column) =>
-    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
-  )
-  const line = (row: readonly string[]) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd()
-  return rows.map((row) => `${line(row)}\n`).join('')
-}
-
-function exitCodeOf(error: unknown): number | undefined {
-  if (error instanceof UsageError) return USAGE
-  if (error instanceof DataError || error instanceof TokenSetError) return DATA
-  if (!(error instanceof FileFault)) return undefined
-  if (error.message.startsWith('cannot read') || error.code === 'NO_FILE') return NO_INPUT
-  if (error.code === 'ELOCKED') return TRY_AGAIN
-  if (error.code === 'EPERM' || error.code === 'EACCES') return NO_PERMISSION
-  if (error.code === 'ENOSPC' || error.code === 'EIO' || error.code === 'EDQUOT') return IO_ERROR
-  return CANNOT_CREATE
 }

@@ -32,7 +32,7 @@ async function run(argv: readonly string[], input = '', env: Record<string, stri
     stdout: { write: (text) => (out += text) },
     stderr: { write: (text) => (err += text) },
     stdin: Readable.from([Buffer.from(input)]),
-    env: { TOLLGATE_TOKENS_FILE: path, ...env },
+    env: { TOLLGATE_TOKENS_FILE: path, TOLLGATE_STATE_DIR: dir, ...env },
   })
   return { code, out, err }
 }
@@ -288,12 +288,15 @@ describe('token list', () => {
     const { code, out } = await run(['list'])
     assert.equal(code, 0)
     const lines = out.trimEnd().split('\n')
-    assert.match(lines[0] ?? '', /^ID {8}HOLDER {2}STATE {10}EXPIRES {19}SIGNALS$/)
+    assert.match(
+      lines[0] ?? '',
+      /^ID {8}HOLDER {2}STATE {10}EXPIRES {15}LAST USED {2}FROM {2}WITH {2}LAST REFUSED$/,
+    )
     assert.equal(
       lines[1],
-      `${idOf(token)}  agent   current        2199-01-31T00:00:00.000Z  traces,logs`,
+      `${idOf(token)}  agent   current        2199-01-31T00:00:00Z  never      -     -     never`,
     )
-    assert.match(lines[2] ?? '', /not yet valid {2}never {21}all$/)
+    assert.match(lines[2] ?? '', /not yet valid {2}never {17}never/)
     assert.match(lines[3] ?? '', /revoked/)
     assert.ok(!out.includes(digestOf(token)))
 
@@ -303,6 +306,8 @@ describe('token list', () => {
       ['current', 'not_yet_valid', 'revoked'],
     )
     assert.ok(tokens.every((entry: object) => !('sha256' in entry)))
+    assert.deepEqual(tokens[0].scopes, ['logs', 'traces'])
+    assert.equal(tokens[0].fingerprint, digestOf(token).slice(0, 8))
   })
 
   it('ends with 66 without a file, and with 65 with a broken one', async () => {
