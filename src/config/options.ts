@@ -6,9 +6,10 @@ import { addressRange, collectorUrl, exemptRange, listenAddress } from './addres
 import { JWT_OPTIONS } from './jwt-options.ts'
 import { type Kind, listOf, orOff } from './kind.ts'
 import { type Option, option } from './option.ts'
-import { serverUrl, tokenPlace } from './places.ts'
+import { PLACE_OPTIONS } from './place-options.ts'
+import { tokenPlace } from './places.ts'
 import { byteRate, count, duration, rate, size } from './quantities.ts'
-import { headerName, name, oneOf, path, secret } from './words.ts'
+import { headerName, oneOf, path, secret } from './words.ts'
 
 const NONE: readonly never[] = Object.freeze([])
 const MAX_COUNT = 1_000_000_000
@@ -143,79 +144,7 @@ export const OPTIONS = {
     default: '30s',
     about: 'How often Vault and AWS are asked for the token set, give or take a fifth.',
   }),
-  awsPreviousMs: option({
-    env: 'TOLLGATE_AWS_PREVIOUS_TIME',
-    group: 'Tokens',
-    kind: duration({ min: '0s', max: '365d' }),
-    default: '7d',
-    about:
-      'How long the token of AWSPREVIOUS is accepted after another has become AWSCURRENT: AWS itself keeps it for ever.',
-  }),
-
-  vaultAddr: option({
-    env: 'TOLLGATE_VAULT_ADDR',
-    group: 'Vault',
-    kind: serverUrl('https://vault.example:8200'),
-    about: 'Where HashiCorp Vault or OpenBao is.',
-  }),
-  vaultNamespace: option({
-    env: 'TOLLGATE_VAULT_NAMESPACE',
-    group: 'Vault',
-    kind: name(),
-    about: 'The namespace, where the server has several.',
-  }),
-  vaultCa: option({
-    env: 'TOLLGATE_VAULT_CA',
-    group: 'Vault',
-    kind: path(),
-    about: "PEM file with the CA of Vault, where the system's CAs do not know it.",
-  }),
-  vaultToken: option({
-    env: 'TOLLGATE_VAULT_TOKEN',
-    group: 'Vault',
-    kind: secret('token'),
-    isSecret: true,
-    about: 'A token of Vault to work with; it is renewed.',
-  }),
-  vaultRoleId: option({
-    env: 'TOLLGATE_VAULT_ROLE_ID',
-    group: 'Vault',
-    kind: name(),
-    about: 'The role to log in as by AppRole.',
-  }),
-  vaultSecretId: option({
-    env: 'TOLLGATE_VAULT_SECRET_ID',
-    group: 'Vault',
-    kind: secret('secret id'),
-    isSecret: true,
-    about: 'The secret id of the role.',
-  }),
-  vaultWrappedSecretId: option({
-    env: 'TOLLGATE_VAULT_WRAPPED_SECRET_ID',
-    group: 'Vault',
-    kind: secret('token'),
-    isSecret: true,
-    about: 'A response-wrapping token around the secret id; it can be used once.',
-  }),
-  vaultJwtFile: option({
-    env: 'TOLLGATE_VAULT_JWT_FILE',
-    group: 'Vault',
-    kind: path(),
-    about: 'File with a JWT to log in with, as Kubernetes mounts it; read anew at each login.',
-  }),
-  vaultJwtRole: option({
-    env: 'TOLLGATE_VAULT_JWT_ROLE',
-    group: 'Vault',
-    kind: name(),
-    about: 'The role to log in as with the JWT.',
-  }),
-  vaultAuthMount: option({
-    env: 'TOLLGATE_VAULT_AUTH_MOUNT',
-    group: 'Vault',
-    kind: name(),
-    about: 'Where the method to log in is enabled: approle or jwt unless told; often kubernetes.',
-  }),
-
+  ...PLACE_OPTIONS,
   ...JWT_OPTIONS,
 
   rate: option({
