@@ -14,6 +14,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   token: async () => (await import('./token.ts')).runTokenCommand,
   bans: async () => (await import('./bans.ts')).runBansCommand,
   restart: async () => (await import('./restart.ts')).runRestart,
+  headers: async () => (await import('./headers.ts')).runHeaders,
   healthcheck: async () => (await import('./healthcheck.ts')).runHealthcheck,
   help: async () => (await import('./help.ts')).runHelp,
   version: async () => (await import('./version.ts')).runVersion,
@@ -23,7 +24,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 const INTERNAL = new Set(['serve-child'])
 
 /** Commands that explain themselves. */
-const WITH_OWN_HELP = new Set(['token', 'bans'])
+const WITH_OWN_HELP = new Set(['token', 'bans', 'headers'])
 
 /**
  * Runs the command line (without node and script) and resolves with the exit code. The operator's

@@ -14,6 +14,7 @@ const OVERVIEW = `Tollgate: the front door of an OpenTelemetry Collector
   tollgate bans list|add|lift     the addresses that are shut out
   tollgate restart [--state-dir DIR]
                                   replace the running gateway by a new one; no port closes
+  tollgate headers --from PLACE   an agent's token as JSON headers, for tools on its machine
   tollgate healthcheck [options]  ask the running gateway whether it is ready: exit code 0 or 1
   tollgate help [command]
   tollgate version
