@@ -7,17 +7,19 @@ import { startCollector } from '../support/collector.ts'
 import { eventually } from '../support/eventually.ts'
 import { spawnGateway, TOKEN } from '../support/spawn-gateway.ts'
 
-for (const [first, second] of [
-  ['SIGTERM', 'SIGTERM'],
-  ['SIGINT', 'SIGINT'],
-  ['SIGTERM', 'SIGINT'],
+for (const [first, second, parent] of [
+  ['SIGTERM', 'SIGTERM', 'off'],
+  ['SIGINT', 'SIGINT', 'off'],
+  ['SIGTERM', 'SIGINT', 'off'],
+  ['SIGTERM', 'SIGTERM', 'on'],
+  ['SIGINT', 'SIGINT', 'on'],
 ] as const) {
-  test(`${first}, then ${second}`, async (t) => {
+  test(`${first}, then ${second}, TOLLGATE_PARENT=${parent}`, async (t) => {
     const collector = await startCollector()
     t.after(() => collector.die())
     await using gateway = await spawnGateway({
       collector: { grpc: `127.0.0.1:${collector.grpcPort}` },
-      env: { TOLLGATE_DRAIN_TIME: '1h' },
+      env: { TOLLGATE_DRAIN_TIME: '1h', TOLLGATE_PARENT: parent },
     })
     const caPem = await readFile(gateway.certificate, 'utf8')
     const client = new Client({ way: 'gRPC', address: gateway.grpc, caPem, token: TOKEN })
