@@ -430,7 +430,13 @@ describe('what Dokploy refuses, in words', () => {
     assert.ok(place)
     await assert.rejects(
       openDelivery(place, { timeoutMs: 1000 }),
-      fault(/set TOLLGATE_DOKPLOY_URL and TOLLGATE_DOKPLOY_API_KEY/),
+      fault(
+        /not said how Dokploy is reached; set TOLLGATE_DOKPLOY_URL and TOLLGATE_DOKPLOY_API_KEY/,
+      ),
+    )
+    await assert.rejects(
+      openDelivery(place, { timeoutMs: 1000, dokploy: { url: dokploy.url } }),
+      fault(/; set TOLLGATE_DOKPLOY_API_KEY$/),
     )
   })
 
