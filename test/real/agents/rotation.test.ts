@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { allOnce, COUNTED } from '../count.ts'
-import { AGENTS, type Fate, nameOf, PATIENT_PYTHON, playAgents } from './scene.ts'
+import { KINDS, titleOf } from '../senders/run.ts'
+import { AGENTS, type Agent, type Fate, nameOf, PATIENT_PYTHON, playAgents } from './scene.ts'
 
 /** Traces and logs have gone out with the token several times each. */
 const REQUESTS = 8
@@ -65,6 +66,22 @@ test('the old token revoked before the new one is delivered: lost until then, an
       assert.ok(lost(fate) > 0, 'nothing was lost')
       assertOneGap(fate.spans, fate.tallies.spans.sent)
       assert.ok(fate.logged.length > 0, 'nothing was logged')
+    })
+  }
+})
+
+test('an old token left in OTEL_EXPORTER_OTLP_HEADERS spoils gRPC for two of them', async (t) => {
+  const agents = KINDS.map((kind): Agent => {
+    const stale = 'Authorization=Bearer%20a-stale-token-0123456789'
+    return { kind, token: 'provider', env: { OTEL_EXPORTER_OTLP_HEADERS: stale } }
+  })
+  const spoilt = agents.filter(({ kind }) => ['python grpc', 'js grpc'].includes(titleOf(kind)))
+  const sound = agents.filter((agent) => !spoilt.includes(agent))
+  const fates = await playAgents(t, agents, (stage) => stage.untilUsed('old', sound, REQUESTS))
+  for (const fate of fates ?? []) {
+    await t.test(fate.name, () => {
+      const { sent, arrived } = fate.tallies.spans
+      assert.equal(arrived, spoilt.includes(fate.agent) ? 0 : sent, fate.logged.join('\n'))
     })
   }
 })

@@ -29,6 +29,8 @@ import {
 export interface Agent {
   readonly kind: Kind
   readonly token: 'provider' | 'static' | 'collector'
+  /** What tells it from the others, where something does. */
+  readonly note?: string
   /** More variables for it. */
   readonly env?: Readonly<Record<string, string>>
 }
@@ -37,6 +39,7 @@ export interface Agent {
 export const PATIENT_PYTHON: Agent = {
   kind: { language: 'python', protocol: 'grpc' },
   token: 'provider',
+  note: 'patient',
   env: {
     OTEL_PYTHON_EXPORTER_OTLP_GRPC_RETRYABLE_ERROR_CODES:
       'UNAUTHENTICATED,UNAVAILABLE,RESOURCE_EXHAUSTED,CANCELLED,DEADLINE_EXCEEDED,ABORTED',
@@ -54,9 +57,9 @@ export const AGENTS: readonly Agent[] = [
   { kind: { language: 'java', protocol: 'grpc' }, token: 'static' },
 ]
 
-/** `python grpc, provider` and so on; a patient one is told apart. */
-export function nameOf(agent: Agent): string {
-  return `${titleOf(agent.kind)}, ${agent.env === undefined ? '' : 'patient '}${agent.token}`
+/** `python grpc, provider` and so on. */
+export function nameOf({ kind, token, note }: Agent): string {
+  return `${titleOf(kind)}, ${note === undefined ? '' : `${note} `}${token}`
 }
 
 /** What became of an agent's items. */

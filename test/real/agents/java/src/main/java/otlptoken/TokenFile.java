@@ -29,15 +29,16 @@ import java.util.function.Supplier;
  */
 public final class TokenFile
     implements AutoConfigurationCustomizerProvider, Supplier<Map<String, String>> {
-  private Path path;
+  private static final String NAME =
+      System.getProperty("otlp.token.file", System.getenv("OTLP_TOKEN_FILE"));
+
+  private final Path path = NAME == null ? null : Path.of(NAME);
   private Object seen;
   private String token;
 
   @Override
   public void customize(AutoConfigurationCustomizer sdk) {
-    String name = System.getProperty("otlp.token.file", System.getenv("OTLP_TOKEN_FILE"));
-    if (name == null) return;
-    path = Path.of(name);
+    if (path == null) return;
     sdk.addSpanExporterCustomizer(
         (exporter, config) -> {
           if (exporter instanceof OtlpHttpSpanExporter http)
