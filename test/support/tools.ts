@@ -10,6 +10,7 @@ export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 /** What `.ci/tools` links to, besides programs. */
 const FILES = {
   'python-sender': '.tools/python/bin/python',
+  ministack: '.tools/aws/bin/ministack',
   'java-sender': '.tools/java/target/java-sender.jar',
   'java-client': '.tools/java-client/target/java-client.jar',
   'python-provider': '.tools/python-provider/site',
