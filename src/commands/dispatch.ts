@@ -14,6 +14,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   token: async () => (await import('./token.ts')).runTokenCommand,
   bans: async () => (await import('./bans.ts')).runBansCommand,
   restart: async () => (await import('./restart.ts')).runRestart,
+  rotate: async () => (await import('./rotate.ts')).runRotate,
   headers: async () => (await import('./headers.ts')).runHeaders,
   healthcheck: async () => (await import('./healthcheck.ts')).runHealthcheck,
   help: async () => (await import('./help.ts')).runHelp,
@@ -24,7 +25,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 const INTERNAL = new Set(['serve-child'])
 
 /** Commands that explain themselves. */
-const WITH_OWN_HELP = new Set(['token', 'bans', 'headers'])
+const WITH_OWN_HELP = new Set(['token', 'bans', 'rotate', 'headers'])
 
 /**
  * Runs the command line (without node and script) and resolves with the exit code. The operator's

@@ -11,6 +11,7 @@ const OVERVIEW = `Tollgate: the front door of an OpenTelemetry Collector
       --send-token-file FILE      a file with one token in plain
   tollgate token create|import|list|revoke
                                   the tokens that agents show
+  tollgate rotate [status|abort]  replace tokens step by step, proved by who uses them
   tollgate bans list|add|lift     the addresses that are shut out
   tollgate restart [--state-dir DIR]
                                   replace the running gateway by a new one; no port closes

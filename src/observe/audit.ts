@@ -1,6 +1,6 @@
 /**
- * The audit log: who was turned away and who was banned, a JSON line each, for fail2ban and for
- * people. The format is fixed (`docs/logs.md`): the order of the keys does not change within a
+ * The audit log: who was turned away, who was banned and which tokens were rotated, a JSON line
+ * each, for fail2ban and for people. The format is fixed (`docs/logs.md`): the order of the keys does not change within a
  * version, and what a stranger wrote comes after `client.ip`, so that nobody can forge a line.
  */
 import { type FileHandle, open } from 'node:fs/promises'
@@ -16,17 +16,22 @@ const NOT_PLAIN = /[^\x20-\x7e]/g
 export interface AuditEntry {
   /** Unix time in milliseconds. */
   readonly wallMs: number
-  readonly event: 'auth_refused' | 'banned' | 'ban_lifted'
+  readonly event: 'auth_refused' | 'banned' | 'ban_lifted' | 'rotation'
   /** From a closed set: lower-case letters and underscores. */
   readonly reason: string
-  /** The address in its normal form. */
-  readonly address: string
+  /** The client's address in its normal form; undefined where no client is concerned. */
+  readonly address?: string
   readonly protocol?: string
   readonly signal?: string
   /** How long a ban lasts. */
   readonly seconds?: number
   /** As the client sent it. */
   readonly userAgent?: string | undefined
+  /** Whose token, and its id: of a rotation. */
+  readonly holder?: string
+  readonly token?: string
+  /** Where the set is kept, or the token was delivered to. */
+  readonly place?: string | undefined
 }
 
 export interface Audit {
@@ -45,16 +50,20 @@ export interface AuditFileOptions {
 /** One line, newline included: pure ASCII, fixed order of keys. */
 export function auditLine(entry: AuditEntry): string {
   const { wallMs, event, reason, address, protocol, signal, seconds, userAgent } = entry
+  const { holder, token, place } = entry
   const line = JSON.stringify({
     v: VERSION,
     time: Math.trunc(wallMs),
     event,
     reason,
-    client: { ip: address },
+    client: address === undefined ? undefined : { ip: address },
     protocol,
     signal,
     seconds,
     userAgent: userAgent === undefined ? undefined : redact(userAgent.slice(0, MAX_FOREIGN_CHARS)),
+    holder,
+    token,
+    place,
   })
   // Some readers take more than \n for the end of a line (U+2028, U+0085).
   return `${line.replace(NOT_PLAIN, escaped)}\n`

@@ -67,7 +67,8 @@ export function remembered(rotation: Rotation, { newUsedMs, old }: Evidence): Ro
 /** Notes the time of a run, and a jump of the wall clock since the last one. */
 export function timed(rotation: Rotation, now: Moment): Rotation {
   const { lastRun, jumps = [] } = rotation
-  if (lastRun === undefined || lastRun.boot !== now.boot) return { ...rotation, lastRun: now }
+  const isSameBoot = lastRun?.boot === now.boot && lastRun.uptimeMs <= now.uptimeMs
+  if (lastRun === undefined || !isSameBoot) return { ...rotation, lastRun: now }
   const byMs = now.wallMs - lastRun.wallMs - (now.uptimeMs - lastRun.uptimeMs)
   if (byMs < JUMP_MS) return { ...rotation, lastRun: now }
   const noted = [...jumps, { noticedAtMs: now.wallMs, byMs }].slice(-MAX_JUMPS)

@@ -8,13 +8,12 @@ import { editSet, readSet } from './set-edit.ts'
 import {
   type Entry,
   idsOf,
-  iso,
   isUsable,
   withRefused,
   withRetiring,
   withRevoked,
 } from './set-entries.ts'
-import { inWords, sinceWhen, who } from './words.ts'
+import { inWords, onDate, sinceWhen, who } from './words.ts'
 import type { World } from './world.ts'
 
 /** Marks the old tokens and gives them an end. */
@@ -44,7 +43,9 @@ export async function retire(rotation: Rotation, world: World): Promise<Outcome>
   for (const token of planned.old) {
     const end = after.find((each) => each.id === token.id)?.expiresAt
     const until =
-      end === undefined ? 'it lives until nobody uses it' : `it ends on ${end} at the latest`
+      end === undefined
+        ? 'it lives until nobody uses it'
+        : `it ends on ${onDate(Date.parse(end))} at the latest`
     const words = `old token ${token.id} is retiring, in favour of ${id}; ${until}`
     await world.tell({ name: 'retiring', holder, id: token.id, place: plan.truth, words })
   }
@@ -95,7 +96,7 @@ export async function revoke(rotation: Rotation, world: World): Promise<Outcome>
   const nowMs = clock.now().wallMs
   const untilMs = refusedAtMs + plan.revokeAfterMs
   if (old.length > 0 && nowMs < untilMs) {
-    const words = `the old token is refused since ${iso(refusedAtMs)} and is revoked after ${iso(untilMs)}`
+    const words = `the old token is refused since ${onDate(refusedAtMs)} and is revoked after ${onDate(untilMs)}`
     return { rotation, standing: { kind: 'waiting', words, untilMs } }
   }
   const entries = await editSet(truth, clock, (set) => withRevoked(set, idsOf(old), nowMs))
@@ -151,7 +152,9 @@ function waitingFor(
   const deadline = deadlineAtMs ?? Number.POSITIVE_INFINITY
   const quietAtMs = Math.max(...left.map(({ quietForMs }) => nowMs + plan.quietMs - quietForMs))
   const end =
-    deadlineAtMs === undefined ? 'however long that takes' : `at the latest on ${iso(deadlineAtMs)}`
+    deadlineAtMs === undefined
+      ? 'however long that takes'
+      : `at the latest on ${onDate(deadlineAtMs)}`
   const rest = left
     .map(
       (use) =>

@@ -22,9 +22,14 @@ export function inWords(ms: number): string {
   return parts.join(' ') || '0s'
 }
 
+/** A moment as sentences say it: to the second. */
+export function onDate(ms: number): string {
+  return iso(ms).replace(/\.\d+Z$/, 'Z')
+}
+
 /** When a token was used last. */
 export function sinceWhen(lastUsedMs: number | undefined): string {
-  return lastUsedMs === undefined ? 'never used' : `last used on ${iso(lastUsedMs)}`
+  return lastUsedMs === undefined ? 'never used' : `last used on ${onDate(lastUsedMs)}`
 }
 
 /** Who used it last. */

@@ -57,6 +57,20 @@ test('format 1, to the letter', () => {
   )
 })
 
+test('a rotation has no client', () => {
+  assert.equal(
+    auditLine({
+      wallMs: 1_800_000_000_000,
+      event: 'rotation',
+      reason: 'published',
+      holder: 'web-shop',
+      token: 'k3m9xw2p',
+      place: 'file:tokens.json',
+    }),
+    '{"v":1,"time":1800000000000,"event":"rotation","reason":"published","holder":"web-shop","token":"k3m9xw2p","place":"file:tokens.json"}\n',
+  )
+})
+
 test('whatever the user agent is, the line is one line of plain ASCII that reads back', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary', maxLength: 400 }), (userAgent) => {
