@@ -27,6 +27,10 @@ export async function openSource(place: Place, settings: PlaceSettings): Promise
     const { VaultSource } = await import('./vault/source.ts')
     return new VaultSource(await openVault(place, settings), place)
   }
+  if (place.scheme === 'aws') {
+    const { AwsSource } = await import('./aws/source.ts')
+    return await AwsSource.open(place, { previousMs: settings.awsPreviousMs })
+  }
   throw notASource(place)
 }
 

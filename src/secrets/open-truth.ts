@@ -14,5 +14,10 @@ export async function openTruth(place: Place, settings: PlaceSettings): Promise<
     const { VaultTruth } = await import('./vault/truth.ts')
     return new VaultTruth(await openVault(place, settings), place)
   }
+  if (place.scheme === 'aws') {
+    const { AwsTruth } = await import('./aws/truth.ts')
+    const { AwsSecret } = await import('./aws/secrets.ts')
+    return new AwsTruth(await AwsSecret.open(place))
+  }
   throw notASource(place)
 }
