@@ -17,11 +17,14 @@ import { ROOT } from './support/tools.ts'
 const PAGES = globSync(['*.md', 'docs/**/*.md', 'certs/*.md', 'bench/README.md'], { cwd: ROOT })
 /** Written by the bench, so it may not be there yet. */
 const MAY_BE_MISSING = new Set(['bench/RESULTS.md'])
+/** What programs are given, and no option. */
+const GIVEN = ['TOLLGATE_TOKEN_ID', 'TOLLGATE_HOLDER']
 
 describe('what the documentation names exists', () => {
   const options = new Set<string>(Object.values(OPTIONS).map(({ env }) => env))
   const variables = new Set(options)
   for (const env of options) if (!env.endsWith('_FILE')) variables.add(`${env}_FILE`)
+  for (const name of GIVEN) variables.add(name)
   const families = new Set(familyNames())
 
   it('finds the pages', () => {
