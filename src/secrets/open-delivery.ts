@@ -1,4 +1,5 @@
 /** Opens what delivers to a place, by the word in front of its colon. */
+import { AwsDelivery } from './aws/delivery.ts'
 import type { Delivery } from './delivery.ts'
 import { DokployDelivery } from './dokploy/delivery.ts'
 import type { DokploySettings } from './dokploy/exchange.ts'
@@ -42,6 +43,8 @@ export async function openDelivery(place: Place, settings: DeliverySettings): Pr
       })
     case 'vault':
       return new VaultDelivery(await openVault(place, settings), place)
+    case 'aws':
+      return await AwsDelivery.open(place)
     case 'dokploy':
       return await DokployDelivery.open(place, dokployOf(place, settings))
     default:
