@@ -5,6 +5,8 @@
 import { type FileHandle, open, readFile, rename, rm } from 'node:fs/promises'
 import type { Clock } from '../pipeline/ports.ts'
 
+/** What could not be saved is tried again after this time, though nothing more may have happened. */
+const AGAIN_MS = 10_000
 /** At most one part in this many of the time goes into saving. */
 const REST_SHARE = 20
 
@@ -118,6 +120,7 @@ export class StateFile {
       await rm(temporary, { force: true }).catch(() => {})
       if (!this.#isFailing) onEvent({ kind: 'unsaved', path, why: said(error) })
       this.#isFailing = true
+      this.saveSoon(AGAIN_MS)
     }
   }
 

@@ -223,6 +223,7 @@ export class TokenStore implements Tokens {
   /** `onChange` is called once there is something new to keep, and not again until it was asked for. */
   watch(onChange: () => void): void {
     this.#onChange = onChange
+    if (this.#isChanged) onChange()
   }
 
   #entryOf(

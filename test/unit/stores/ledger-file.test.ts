@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it, mock } from 'node:test'
@@ -138,6 +138,34 @@ describe('the file of the ledger', () => {
       events.map(({ kind }) => kind),
       ['unsaved'],
     )
+  })
+
+  it('is tried again where it could not even be opened, though nothing more happens', async (t) => {
+    const folder = join(dir, 'later')
+    const store = usedStore()
+    const failed = Promise.withResolvers<void>()
+    const saved = Promise.withResolvers<void>()
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    let now = 0
+    const file = await keepLedger(
+      {
+        path: join(folder, 'ledger.json'),
+        clock: { nowMs: () => now, wallMs: () => NOW },
+        onEvent: ({ kind }) => (kind === 'unsaved' ? failed : saved).resolve(),
+      },
+      store,
+    )
+    now += 5000
+    t.mock.timers.tick(5000)
+    await failed.promise
+    await mkdir(folder)
+    // The event is told before the next try is set.
+    await Promise.resolve()
+    now += 10_000
+    t.mock.timers.tick(10_000)
+    await saved.promise
+    assert.equal(parseLedger(await readFile(join(folder, 'ledger.json'), 'utf8')).length, 2)
+    await file.close()
   })
 
   it('reads what it writes, whatever happened', () => {

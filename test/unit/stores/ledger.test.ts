@@ -163,6 +163,16 @@ describe('the ledger', () => {
     store.ended(arrival(), ending({ token, bytesIn: 1 }), NOW)
     assert.equal(told, 2)
   })
+
+  it('tells at once of what happened before anybody listened', () => {
+    const store = storeOf({ id: 'a' })
+    let told = 0
+    store.watch(() => {
+      told += 1
+    })
+    store.used(tokenOf(store, 'a'), arrival(), NOW)
+    assert.equal(told, 1)
+  })
 })
 
 describe('the page of tokens', () => {
