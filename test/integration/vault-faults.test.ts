@@ -386,3 +386,44 @@ test('a set that the storage of Vault cannot take is told as that', async (t) =>
   const fault = await faultOf(truth.write(JSON.stringify(SET), '1'))
   assert.match(fault.message, /too large for the storage of Vault \(413\); raise max_entry_size/)
 })
+
+test('a server that does not say why it refuses a token is understood all the same', async (t) => {
+  const server = await startStandInVault(t)
+  server.isTerse = true
+  await server.put('otel/tokens', SET)
+  await server.writePolicy('all', 'path "secret/*" {\n  capabilities = ["read"]\n}\n')
+  const { roleId, newSecretId } = await server.makeAppRole({ policies: ['all'] })
+  const login = { kind: 'approle', roleId, secretId: await newSecretId() } as const
+  const source = new VaultSource(clientFor(t, server, login), PLACE)
+  await source.read()
+  const [live] = await server.tokensWith('all')
+  await server.revoke(live?.accessor ?? '')
+  await isAsBefore(server, source)
+  assert.equal(server.count(/approle\/login/), 2)
+
+  const token = await server.makeToken(['all'])
+  const given = new VaultSource(clientFor(t, server, { kind: 'token', token }), PLACE)
+  await given.read()
+  for (const { accessor } of await server.tokensWith('all')) await server.revoke(accessor)
+  const fault = await faultOf(given.read(), token)
+  assert.match(
+    fault.message,
+    /permission denied \(403\), and the token may not look itself up either/,
+  )
+  assert.equal(fault.isTemporary, false)
+})
+
+test('a login without the default policy that lacks a grant is not made again and again', async (t) => {
+  const server = await startStandInVault(t)
+  const { roleId, newSecretId } = await server.makeAppRole({ policies: [] })
+  const login = { kind: 'approle', roleId, secretId: await newSecretId() } as const
+  const source = new VaultSource(clientFor(t, server, login), PLACE)
+  server.interloper = insteadOf(
+    /lookup-self|^secret\/data|ui\/mounts/,
+    json(403, { errors: ['permission denied'] }),
+  )
+  for (let reads = 0; reads < 5; reads += 1) {
+    assert.match((await faultOf(source.read())).message, /permission denied to read it \(403\)/)
+  }
+  assert.equal(server.count(/approle\/login/), 2)
+})

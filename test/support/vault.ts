@@ -74,6 +74,8 @@ export class StandInVault implements VaultServer {
   /** What was asked, oldest first. */
   readonly asked: Asked[] = []
   isSealed = false
+  /** Refuses a token that is gone in the words of OpenBao and of Vault before 1.17. */
+  isTerse = false
   /** Put here whoever is to answer instead. */
   interloper: Interloper | undefined
   readonly #publicKey: CryptoKey
@@ -198,7 +200,9 @@ export class StandInVault implements VaultServer {
     if (path === 'sys/wrapping/unwrap') return this.#unwrap(asked)
     const token = this.memory.token(String(asked.headers['x-vault-token']))
     if (token === undefined || token.wrapped !== undefined) {
-      return refused(403, '2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n')
+      return this.isTerse
+        ? refused(403, 'permission denied')
+        : refused(403, '2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n')
     }
     if (path.startsWith('auth/token/')) return this.#self(path, token)
     if (path === 'sys/capabilities-self') return this.#capabilities(token, body.paths)

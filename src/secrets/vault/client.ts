@@ -1,5 +1,6 @@
 /** A server with HashiCorp Vault or OpenBao: logs in by itself, and asks with a token that is in force. */
 import { type Answer, type Ask, Exchange } from './exchange.ts'
+import { VaultFault } from './fault.ts'
 import { isBadToken, Login } from './login.ts'
 import { type Lease, Session } from './session.ts'
 import { checkSettings, type VaultSettings } from './settings.ts'
@@ -42,7 +43,10 @@ export class VaultClient {
   async ask(ask: Omit<Ask, 'token'>): Promise<Answer> {
     const lease = await this.#session.lease()
     const answer = await this.#exchange.ask({ ...ask, token: lease.token })
-    if (answer.status !== 403 || !(await this.#isTokenGone(lease, answer))) return answer
+    if (answer.status !== 403) return answer
+    const fate = await this.#fateOf(lease, answer)
+    if (fate === 'alive') return answer
+    if (fate === 'unclear' && !this.#session.isRepeatable) throw unclearToken()
     const { token } = await this.#session.replace(lease)
     const second = await this.#exchange.ask({ ...ask, token })
     if (second.status === 403) this.#refused = token
@@ -69,15 +73,25 @@ export class VaultClient {
     await this.#exchange.close()
   }
 
-  /** A 403 stands for a token that is gone as well as for one that may not do this. */
-  async #isTokenGone(lease: Lease, answer: Answer): Promise<boolean> {
-    if (isBadToken(answer)) return true
-    if (lease.token === this.#refused) return false
-    const self = await this.#exchange.ask({
-      method: 'GET',
-      path: 'auth/token/lookup-self',
-      token: lease.token,
-    })
-    return isBadToken(self)
+  /**
+   * A 403 stands for a token that is gone as well as for one that may not do this. Vault says which
+   * since 1.17; OpenBao and older ones do not, and a token without the default policy may not even
+   * look at itself.
+   */
+  async #fateOf(lease: Lease, answer: Answer): Promise<'alive' | 'gone' | 'unclear'> {
+    if (isBadToken(answer)) return 'gone'
+    if (lease.token === this.#refused) return 'alive'
+    const path = 'auth/token/lookup-self'
+    const self = await this.#exchange.ask({ method: 'GET', path, token: lease.token })
+    if (isBadToken(self)) return 'gone'
+    return self.status === 403 ? 'unclear' : 'alive'
   }
+}
+
+function unclearToken(): VaultFault {
+  return new VaultFault(
+    'permission denied (403), and the token may not look itself up either: it has expired or was revoked, or lacks both permissions',
+    'try `vault token lookup` with it; give a new one if that fails, or the policy that it lacks',
+    { isTemporary: false },
+  )
 }

@@ -113,8 +113,8 @@ export class Login {
       ? ' (this process has begun to unwrap it before, and lost the answer)'
       : ''
     return new VaultFault(
-      `${problem}: its wrapping token has been used, or its time is over${begun}`,
-      'if nobody here has used it, treat the secret id as stolen: destroy its accessor and look at the audit log. Then make a new one',
+      `${problem}: its wrapping token has been used, as it can be once, or its time is over${begun}`,
+      'each start needs a new one. If nobody here has used this one, treat the secret id as stolen: destroy its accessor and look at the audit log',
       { isTemporary: false },
     )
   }

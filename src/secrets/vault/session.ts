@@ -39,6 +39,11 @@ export class Session {
     this.#login = login
   }
 
+  /** Whether another token can be had when this one is gone. */
+  get isRepeatable(): boolean {
+    return this.#login.isRepeatable
+  }
+
   /** The token to use. Logs in where there is none. @throws {VaultFault} */
   async lease(): Promise<Lease> {
     const lease = this.#lease
