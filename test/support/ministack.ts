@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import * as Sdk from '@aws-sdk/client-secrets-manager'
+import { useAws } from './aws-settings.ts'
 import { Child } from './child.ts'
 import { freePorts } from './otelcol.ts'
 import { tool } from './tools.ts'
@@ -92,26 +93,6 @@ export async function startSecretsManager(t: TestContext): Promise<SecretsManage
       return Object.fromEntries(versions.filter(([, stages]) => stages.length > 0))
     },
   }
-}
-
-/** Points the SDK to a server of this protocol, until the test ends. */
-export function useAws(t: TestContext, address: string): void {
-  const settings = {
-    AWS_ENDPOINT_URL_SECRETS_MANAGER: `http://${address}`,
-    AWS_REGION: 'eu-central-1',
-    AWS_ACCESS_KEY_ID: 'AKIAIOSFODNN7EXAMPLE',
-    AWS_SECRET_ACCESS_KEY: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY',
-    AWS_EC2_METADATA_DISABLED: 'true',
-    AWS_MAX_ATTEMPTS: '1',
-  }
-  const before = Object.keys(settings).map((name) => [name, process.env[name]] as const)
-  Object.assign(process.env, settings)
-  t.after(() => {
-    for (const [name, value] of before) {
-      if (value === undefined) delete process.env[name]
-      else process.env[name] = value
-    }
-  })
 }
 
 async function untilReady(origin: string, child: Child): Promise<void> {
