@@ -77,6 +77,8 @@ async function valueAt(place: Place, options: AgentTokenOptions): Promise<string
     }
     case 'vault':
       return await readVault(place, options)
+    case 'aws':
+      return await readAws(place)
     default:
       throw fault(
         place,
@@ -103,6 +105,35 @@ async function readVault(
     })
   } finally {
     await client.close()
+  }
+}
+
+/** The value itself, or one field where it is a JSON object. */
+async function readAws(place: Place): Promise<string | undefined> {
+  const { AwsSecret } = await import('./aws/secrets.ts')
+  const secret = await AwsSecret.open(place)
+  try {
+    const text = (await secret.read('AWSCURRENT'))?.text
+    const fields = text === undefined ? undefined : objectIn(text)
+    if (fields !== undefined) return fieldOf(fields, place)
+    if (place.field === undefined || text === undefined) return text
+    throw fault(
+      place,
+      'the secret is no JSON object, and so has no fields',
+      `leave out #${place.field}`,
+    )
+  } finally {
+    secret.close()
+  }
+}
+
+function objectIn(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
+    return isObject ? { ...value } : undefined
+  } catch {
+    return undefined
   }
 }
 

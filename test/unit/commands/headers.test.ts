@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { mkdtemp, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
-import { afterEach, beforeEach, describe, it } from 'node:test'
+import { afterEach, beforeEach, describe, it, type TestContext } from 'node:test'
 import { dispatch } from '../../../src/commands/dispatch.ts'
+import { runTollgate } from '../../support/run-command.ts'
 import { ROOT } from '../../support/tools.ts'
 import { startStandInVault } from '../../support/vault.ts'
 
@@ -79,6 +83,30 @@ describe('headers', () => {
     assert.match(absent.err, /there is nothing there/)
   })
 
+  it('reads the current version of a secret in AWS, whole or one field', async (t) => {
+    const values: Record<string, string> = {
+      plain: TOKEN,
+      fields: JSON.stringify({ token: TOKEN, mine: `Bearer ${TOKEN}` }),
+    }
+    const address = await startSecretsManager(t, values)
+    const env = {
+      AWS_ENDPOINT_URL: address,
+      AWS_REGION: 'eu-central-1',
+      AWS_ACCESS_KEY_ID: 'x',
+      AWS_SECRET_ACCESS_KEY: 'y',
+    }
+    const printed = async (place: string) => await runTollgate(['headers', '--from', place], env)
+    for (const place of ['aws:plain', 'aws:fields', 'aws:fields#mine']) {
+      const { code, stdout, stderr } = await printed(place)
+      assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: PRINTED.trimEnd(), stderr: '' })
+    }
+    const none = await printed('aws:none')
+    assert.deepEqual([none.code, none.stdout], [69, ''])
+    assert.match(none.stderr, /aws:none: there is nothing there/)
+    const wrong = await printed('aws:plain#mine')
+    assert.match(wrong.stderr, /is no JSON object, and so has no fields; leave out #mine/)
+  })
+
   const wrong: readonly (readonly [title: string, argv: string[], code: number, err: RegExp])[] = [
     ['no place', [], 64, /Give --from PLACE/],
     ['the token in place of a place', ['--from', TOKEN], 64, /--from: expected a place such as/],
@@ -150,6 +178,33 @@ describe('headers', () => {
     assert.match(out, /--from PLACE/)
   })
 })
+
+/** GetSecretValue as its reference documents it (AWS JSON 1.1), and nothing else of AWS. */
+async function startSecretsManager(
+  t: TestContext,
+  values: Readonly<Record<string, string>>,
+): Promise<string> {
+  const server = createServer(async (request, response) => {
+    let body = ''
+    for await (const part of request) body += part
+    const { SecretId: id = '', VersionStage: stage } = JSON.parse(body)
+    const text = values[id]
+    assert.equal(stage, 'AWSCURRENT')
+    response.writeHead(text === undefined ? 400 : 200, {
+      'content-type': 'application/x-amz-json-1.1',
+    })
+    const missing = { __type: 'ResourceNotFoundException', Message: 'not found' }
+    const found = { Name: id, VersionId: 'v1', SecretString: text, CreatedDate: 1_700_000_000 }
+    response.end(JSON.stringify(text === undefined ? missing : found))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
 
 /** What a module loads before it runs, all the way down. */
 function loadedBy(file: string, known = new Set<string>()): Set<string> {
