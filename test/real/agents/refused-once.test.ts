@@ -17,7 +17,7 @@ import { type ScriptedCollector, startCollector } from '../../support/collector.
 import type { Reached } from '../../support/collector-script.ts'
 import { hasTools } from '../../support/tools.ts'
 import { KINDS, PROVIDER_TOOLS, SENDER_TOOLS, startSender, titleOf } from '../senders/run.ts'
-import { PATIENT_PYTHON } from './scene.ts'
+import { PATIENT_PYTHON } from './cast.ts'
 
 const OLD = 'Bearer the-old-token-0123456789'
 const NEW = 'Bearer the-new-token-0123456789'

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { allOnce, COUNTED } from '../count.ts'
 import { KINDS, titleOf } from '../senders/run.ts'
-import { AGENTS, type Agent, type Fate, nameOf, PATIENT_PYTHON, playAgents } from './scene.ts'
+import { AGENTS, type Agent, type Fate, nameOf, PATIENT_PYTHON } from './cast.ts'
+import { playAgents } from './scene.ts'
 
 /** Traces and logs have gone out with the token several times each. */
 const REQUESTS = 8
