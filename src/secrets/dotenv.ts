@@ -22,8 +22,10 @@ export interface DotenvChange {
 }
 
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
-/** Up to where a value begins; a colon needs a blank behind it. */
-const HEAD = /[^\S\r\n]*(?:export[^\S\r\n]+)?([\w.-]+)[^\S\r\n]*(?:=|:(?=[^\S\r\n]))[^\S\r\n]*/y
+/** Up to the sign in front of a value; a colon needs a blank or a line end behind it, which is part of it. */
+const HEAD = /\s*(?:export\s+)?([\w.-]+)(?:\s*=|:(?:\r\n|\s))/y
+const BLANKS = /[^\S\r\n]*/y
+const SPACE = /\s*/y
 /** What may stand behind a quoted value. */
 const TAIL = /[^\S\r\n]*(?:#[^\r\n]*)?(?:\r\n|[\r\n]|$)/y
 const LINE = /[^\r\n]*(?:\r\n|[\r\n]|$)/y
@@ -40,7 +42,10 @@ export function readDotenv(text: string): DotenvEntry[] {
   while (at < text.length) {
     const entry = entryAt(text, at)
     if (entry !== undefined) entries.push(entry)
-    at = endOf(LINE, text, entry === undefined ? at : entry.end + entry.quote.length)
+    at = Math.max(
+      at + 1,
+      ended(LINE, text, entry === undefined ? at : entry.end + entry.quote.length),
+    )
   }
   return entries
 }
@@ -83,40 +88,45 @@ function entryAt(text: string, at: number): DotenvEntry | undefined {
   HEAD.lastIndex = at
   const name = HEAD.exec(text)?.[1]
   if (name === undefined) return undefined
-  const start = HEAD.lastIndex
-  const quote = text[start]
+  const sign = HEAD.lastIndex
+  const open = ended(SPACE, text, sign)
+  const quote = text[open]
   if (quote === '"' || quote === "'" || quote === '`') {
-    const end = closingQuote(text, start + 1, quote)
+    const end = closingQuote(text, open + 1, quote)
     if (end !== undefined) {
-      return { name, value: text.slice(start + 1, end), start: start + 1, end, quote }
+      return { name, value: text.slice(open + 1, end), start: open + 1, end, quote }
     }
   }
   // A comment needs a blank before it here. Where one is missing, readers differ over what is value
   // and what is comment, and a new value must not end up with the rest of the old one behind it.
+  const start = ended(BLANKS, text, sign)
   const rest = /^[^\r\n]*/.exec(text.slice(start))?.[0] ?? ''
   if (rest.startsWith('#') && /\s/.test(text[start - 1] ?? '')) {
-    // The blank that belongs to a colon stays in front of the value, the others behind it.
-    const bare = text.slice(at, start).trimEnd()
-    const place = at + bare.length + (bare.endsWith(':') ? 1 : 0)
-    return { name, value: '', start: place, end: place, quote: '' }
+    return { name, value: '', start: sign, end: sign, quote: '' }
   }
   const comment = rest.search(/\s#/)
   const value = (comment === -1 ? rest : rest.slice(0, comment)).trimEnd()
   return { name, value, start, end: start + value.length, quote: '' }
 }
 
-/** Where a quoted value ends; undefined where it does not, or where something else follows. */
+/**
+ * Where a quoted value ends; undefined where it does not. A quote behind a backslash is part of it,
+ * unless it would not end otherwise.
+ */
 function closingQuote(text: string, from: number, quote: string): number | undefined {
+  const candidates: number[] = []
   for (let end = text.indexOf(quote, from); end !== -1; end = text.indexOf(quote, end + 1)) {
-    if (text[end - 1] === '\\' && end > from) continue
-    TAIL.lastIndex = end + 1
-    return TAIL.test(text) ? end : undefined
+    candidates.push(end)
+    if (text[end - 1] !== '\\' || end === from) break
   }
-  return undefined
+  return candidates.findLast((end) => {
+    TAIL.lastIndex = end + 1
+    return TAIL.test(text)
+  })
 }
 
-function endOf(pattern: RegExp, text: string, at: number): number {
+function ended(pattern: RegExp, text: string, at: number): number {
   pattern.lastIndex = at
   pattern.test(text)
-  return Math.max(pattern.lastIndex, at + 1)
+  return pattern.lastIndex
 }

@@ -1,5 +1,5 @@
 /** How a token is written as the value of a variable: alone, or among the headers of an OTLP exporter. */
-import { isPlainValue, readDotenv, setVariable } from './dotenv.ts'
+import { currentValue, isPlainValue, readDotenv, setVariable } from './dotenv.ts'
 
 /** Why a value cannot take the token, in words; never with the value. */
 export class ValueProblem extends Error {
@@ -55,7 +55,16 @@ export function textWith(
   text: string | undefined,
 ): string {
   if (variable !== undefined) {
-    return setVariable(text ?? '', variable, (value) => valueWith(token, variable, value)).text
+    let wanted = ''
+    const changed = setVariable(text ?? '', variable, (value) => {
+      wanted = valueWith(token, variable, value)
+      return wanted
+    }).text
+    if (currentValue(changed, variable) === wanted) return changed
+    throw new ValueProblem(
+      `the lines around ${variable} are not what an environment file holds`,
+      'write every variable as NAME=value on a line of its own',
+    )
   }
   const before = (text ?? '').trim()
   if (/\s/.test(before) || /^\w+=./.test(before)) {

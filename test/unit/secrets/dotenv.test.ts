@@ -42,6 +42,12 @@ describe('setVariable', () => {
     ],
     ['replaces a value over several lines', 'TOKEN="a\nb"\nB=2\n', 'TOKEN="new"\nB=2\n'],
     ['passes an escaped quote', 'A="x\\"\nTOKEN=in"\nTOKEN=old', 'A="x\\"\nTOKEN=in"\nTOKEN=new'],
+    [
+      'ends at an escaped quote where it is the last',
+      'D="C:\\d\\"\nTOKEN=old',
+      'D="C:\\d\\"\nTOKEN=new',
+    ],
+    ['finds quotes on the next line', 'A=\n"\nTOKEN=in"\nTOKEN=old', 'A=\n"\nTOKEN=in"\nTOKEN=new'],
     ['takes a quote that does not end for a letter', 'TOKEN="old\nB=2\n', 'TOKEN=new\nB=2\n'],
     ['leaves nothing of an old value with a #', 'TOKEN=old#rest\n', 'TOKEN=new\n'],
     ['keeps a comment where the value was', 'TOKEN= # none yet\n', 'TOKEN=new # none yet\n'],

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { valueWith } from '../../../src/secrets/token-value.ts'
+import { textWith, valueWith } from '../../../src/secrets/token-value.ts'
 
 const HEADERS = 'OTEL_EXPORTER_OTLP_HEADERS'
 
@@ -46,5 +46,13 @@ describe('valueWith', () => {
         (error) => error instanceof Error && !error.message.includes(token),
       )
     }
+  })
+})
+
+describe('textWith', () => {
+  it('refuses a text in which the variable would not come out', () => {
+    assert.throws(() => textWith('tg_new', 'TOKEN', 'TOKEN:'), {
+      message: 'the lines around TOKEN are not what an environment file holds',
+    })
   })
 })
