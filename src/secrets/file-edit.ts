@@ -4,8 +4,18 @@
  */
 import { randomBytes } from 'node:crypto'
 import { constants, type Stats } from 'node:fs'
-import { type FileHandle, lstat, mkdir, open, readlink, rename, rm, stat } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import {
+  type FileHandle,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readlink,
+  rename,
+  rm,
+  stat,
+} from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
 import { FileFault, fileFault } from './file-fault.ts'
 import { takeLock } from './file-lock.ts'
 
@@ -38,6 +48,7 @@ export async function editFile(
     const lock = `${target}.lock`
     await takeLock(lock, lockWaitMs)
     try {
+      await sweep(target)
       const before = await readWithStats(target)
       const text = change(before?.text)
       if (text !== before?.text) await replace(target, text, before?.stats, mode)
@@ -82,6 +93,14 @@ async function makeDirectory(directory: string): Promise<void> {
       if (error.code !== 'EEXIST') throw error
     })
   }
+}
+
+/** Takes away what editors left half-written when they were killed: it may hold a secret. */
+async function sweep(target: string): Promise<void> {
+  const [directory, name] = [dirname(target), `${basename(target)}.`]
+  for (const other of await readdir(directory).catch(() => []))
+    if (other.startsWith(name) && /^\d+\.[0-9a-f]{8}\.tmp$/.test(other.slice(name.length)))
+      await rm(join(directory, other), { force: true }).catch(() => undefined)
 }
 
 async function readWithStats(path: string): Promise<{ text: string; stats: Stats } | undefined> {

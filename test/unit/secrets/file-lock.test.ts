@@ -45,6 +45,21 @@ test('the lock of a killed process is taken over by one of many editors at a tim
   assert.deepEqual(await readdir(directory), ['tokens.json'])
 })
 
+test('what a killed editor left half-written is taken away, and nothing else', async (t) => {
+  const directory = await folder(t)
+  const path = join(directory, 'token')
+  const others = [
+    'other.1.00000000.tmp',
+    'token.1.tmp',
+    'token.lock.1.00000000.tmp',
+    'token2.1.00000000.tmp',
+  ]
+  for (const name of [...others, 'token.1.00000000.tmp'])
+    await writeFile(join(directory, name), 'a secret')
+  await editFile(path, () => 'new')
+  assert.deepEqual((await readdir(directory)).toSorted(), [...others, 'token'].toSorted())
+})
+
 test('the lock of a process elsewhere, or of one that runs, is waited for and named', async (t) => {
   const path = join(await folder(t), 'tokens.json')
   const own = await ownMark()
