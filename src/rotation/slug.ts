@@ -10,5 +10,7 @@ export function slugOf(holder: string): string {
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^-+|-+$/g, '')
     .slice(0, 40)
-  return plain === holder ? plain : `${plain || 'holder'}-${hash('sha256', holder).slice(0, 8)}`
+  return plain === holder && plain !== ''
+    ? plain
+    : `${plain || 'holder'}-${hash('sha256', holder).slice(0, 8)}`
 }
