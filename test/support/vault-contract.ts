@@ -7,6 +7,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { TokenInPlain } from '../../src/secrets/delivery.ts'
 import { type Place, parsePlace } from '../../src/secrets/place.ts'
 import { SourceFault } from '../../src/secrets/source-fault.ts'
@@ -289,6 +290,53 @@ const leases: Readonly<Record<string, Check>> = {
         (await server.tokensWith('old')).some(({ accessor }) => accessor !== first?.accessor),
       'a token of a new login',
     )
+    assert.deepEqual(await readText(source), SET)
+  },
+
+  async 'without the default policy a token works, and is replaced as it cannot be renewed'(
+    server,
+    t,
+  ) {
+    await server.put('bare/tokens', SET)
+    await server.writePolicy('bare', policy('bare/tokens', 'create', 'read', 'update'))
+    const { roleId, newSecretId } = await server.makeAppRole({
+      policies: ['bare'],
+      ttlSeconds: server.shortTtlSeconds,
+      hasDefaultPolicy: false,
+    })
+    const secretId = await newSecretId()
+    const client = clientFor(t, server, { kind: 'approle', roleId, secretId })
+    const source = new VaultSource(client, placeOf('vault:secret/bare/tokens'))
+    assert.deepEqual(await readText(source), SET)
+    const delivery = new VaultDelivery(client, placeOf('vault:secret/bare/tokens'))
+    assert.match(await delivery.check(), /^would add the field token/)
+    const [first] = await server.tokensWith('bare')
+    await eventually(
+      async () =>
+        (await server.tokensWith('bare')).some(({ accessor }) => accessor !== first?.accessor),
+      'a token of a new login',
+    )
+    assert.deepEqual(await readText(source), SET)
+    const denied = new VaultSource(client, placeOf('vault:secret/elsewhere/tokens'))
+    assert.match(
+      (await faultOf(denied.read())).message,
+      /permission denied to read it \(403\); add/,
+    )
+  },
+
+  async 'batch tokens are as good, and one that has ended is followed by the next'(server, t) {
+    await server.put('batch/tokens', SET)
+    await server.writePolicy('batch', policy('batch/tokens', 'read'))
+    const { roleId, newSecretId } = await server.makeAppRole({
+      policies: ['batch'],
+      ttlSeconds: 1,
+      isBatch: true,
+    })
+    const secretId = await newSecretId()
+    const client = clientFor(t, server, { kind: 'approle', roleId, secretId })
+    const source = new VaultSource(client, placeOf('vault:secret/batch/tokens'))
+    assert.deepEqual(await readText(source), SET)
+    await pause(1500)
     assert.deepEqual(await readText(source), SET)
   },
 

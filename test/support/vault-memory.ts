@@ -9,6 +9,7 @@ export interface Token {
   readonly accessor: string
   readonly policies: readonly string[]
   readonly ttlMs: number
+  readonly isBatch: boolean
   readonly endsAtMostMs: number
   endsMs: number
   isRenewed: boolean
@@ -45,10 +46,14 @@ export class VaultMemory {
   addToken(
     policies: readonly string[],
     ttlSeconds: number,
-    more: { readonly maxTtlSeconds?: number; readonly wrapped?: Token['wrapped'] } = {},
+    more: {
+      readonly maxTtlSeconds?: number
+      readonly isBatch?: boolean
+      readonly wrapped?: Token['wrapped']
+    } = {},
   ): Token {
     const ttlMs = ttlSeconds === 0 ? Number.POSITIVE_INFINITY : ttlSeconds * 1000
-    const { maxTtlSeconds = 0, wrapped } = more
+    const { maxTtlSeconds = 0, isBatch = false, wrapped } = more
     const maxMs = maxTtlSeconds === 0 ? Number.POSITIVE_INFINITY : maxTtlSeconds * 1000
     const nowMs = performance.now()
     const token: Token = {
@@ -56,6 +61,7 @@ export class VaultMemory {
       accessor: randomBytes(8).toString('hex'),
       policies,
       ttlMs,
+      isBatch,
       endsAtMostMs: nowMs + maxMs,
       endsMs: nowMs + Math.min(ttlMs, maxMs),
       isRenewed: false,
@@ -77,6 +83,8 @@ export class VaultMemory {
       ttlSeconds: 3600,
       maxTtlSeconds: 0,
       secretIdUses: 0,
+      hasDefaultPolicy: true,
+      isBatch: false,
       ...options,
       name: `role-${this.roles.size}`,
       secretIds: new Map(),

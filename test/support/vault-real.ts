@@ -83,6 +83,8 @@ class RealVault implements VaultServer {
     ttlSeconds = 3600,
     maxTtlSeconds = 0,
     secretIdUses = 0,
+    hasDefaultPolicy = true,
+    isBatch = false,
   }: Parameters<VaultServer['makeAppRole']>[0]) {
     await this.#enableAuth('approle')
     const role = `auth/approle/role/role-${this.#nextName()}`
@@ -91,6 +93,8 @@ class RealVault implements VaultServer {
       token_ttl: ttlSeconds,
       token_max_ttl: maxTtlSeconds,
       secret_id_num_uses: secretIdUses,
+      token_no_default_policy: !hasDefaultPolicy,
+      token_type: isBatch ? 'batch' : 'service',
     })
     const { role_id: roleId } = await this.#ask('GET', `${role}/role-id`)
     return {

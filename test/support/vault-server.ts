@@ -15,6 +15,10 @@ export interface AppRoleOptions {
   readonly maxTtlSeconds?: number
   /** Logins that a secret id is good for. Default 0: without bound. */
   readonly secretIdUses?: number
+  /** Without it a token may not look itself up, renew or revoke itself, nor ask what it may. */
+  readonly hasDefaultPolicy?: boolean
+  /** Batch tokens cannot be renewed or revoked. */
+  readonly isBatch?: boolean
 }
 
 /** A login by JWT. */

@@ -204,6 +204,10 @@ export class StandInVault implements VaultServer {
         ? refused(403, 'permission denied')
         : refused(403, '2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n')
     }
+    const isOfDefault = path.startsWith('auth/token/') || path === 'sys/capabilities-self'
+    if (isOfDefault && !token.policies.some((name) => name === 'default' || name === 'root')) {
+      return refused(403, '1 error occurred:\n\t* permission denied\n\n')
+    }
     if (path.startsWith('auth/token/')) return this.#self(path, token)
     if (path === 'sys/capabilities-self') return this.#capabilities(token, body.paths)
     if (path.startsWith('sys/internal/ui/mounts/')) {
@@ -217,8 +221,9 @@ export class StandInVault implements VaultServer {
     if (role === undefined || !this.memory.useSecretId(role, String(body.secret_id))) {
       return refused(400, 'invalid role or secret ID')
     }
-    const { policies, ttlSeconds, maxTtlSeconds } = role
-    return granted(this.memory.addToken(['default', ...policies], ttlSeconds, { maxTtlSeconds }))
+    const { ttlSeconds, maxTtlSeconds, hasDefaultPolicy, isBatch } = role
+    const policies = hasDefaultPolicy ? ['default', ...role.policies] : role.policies
+    return granted(this.memory.addToken(policies, ttlSeconds, { maxTtlSeconds, isBatch }))
   }
 
   async #jwtLogin(body: Json): Promise<Reply> {
@@ -274,6 +279,7 @@ export class StandInVault implements VaultServer {
     if (path.endsWith('/lookup-self')) {
       return { status: 200, body: { data: { ttl, renewable: ttl > 0 } } }
     }
+    if (token.isBatch) return refused(400, 'batch tokens cannot be renewed or revoked')
     if (path.endsWith('/revoke-self')) {
       token.endsMs = 0
       return { status: 204 }
@@ -356,7 +362,7 @@ function granted(token: Token): Reply {
     client_token: token.id,
     accessor: token.accessor,
     lease_duration: Number.isFinite(restMs) ? Math.floor(restMs / 1000 + 0.05) : 0,
-    renewable: true,
+    renewable: !token.isBatch,
   }
   return { status: 200, body: { auth } }
 }
