@@ -1,4 +1,4 @@
-import type { Arrival } from './arrival.ts'
+import type { Arrival, Peer } from './arrival.ts'
 import { type Refusal, STRIKES } from './outcome.ts'
 import type {
   Bans,
@@ -87,8 +87,8 @@ export class Delay {
  * Strikes are counted here; what is admitted is vouched for. `isQueued` tells whether others already
  * wait for the same budget: a newcomer then queues behind them.
  *
- * A credential that takes time to check comes back `Unverified`, unless it is refused before. It has
- * taken nothing of any budget then; ask again with what the check said as `checked`.
+ * A credential that takes time to check comes back `Unverified`, unless it is refused before. Its
+ * address has then paid one request for the check; ask again with what the check said as `checked`.
  */
 export function admit(
   arrival: Arrival,
@@ -115,10 +115,11 @@ export function admit(
       ? tokenRefusal(token, tokens.detailOf(arrival.authorization, wallMs))
       : scopeRefusal(arrival, token))
   if (refusal !== undefined) {
-    const peerWaitMs = budgets.waitMs(peer, undefined, nowMs)
-    if (peerWaitMs > 0) return rateLimited(peerWaitMs, 'the budget of this address')
-    budgets.take(peer, undefined, nowMs)
-    budgets.release(peer, undefined)
+    if (checked === undefined) {
+      const peerWaitMs = budgets.waitMs(peer, undefined, nowMs)
+      if (peerWaitMs > 0) return rateLimited(peerWaitMs, 'the budget of this address')
+      charge(peer, budgets, nowMs)
+    }
     if (STRIKES.has(refusal.reason)) bans.strike(peer, nowMs)
     return refusal
   }
@@ -126,8 +127,10 @@ export function admit(
   if (found instanceof Unverified) {
     const peerWaitMs = budgets.waitMs(peer, undefined, nowMs)
     // Whoever has been here with a good token is not refused because it was renewed meanwhile.
-    if (peerWaitMs <= 0 || bans.isVouched(peer, token, nowMs)) return found
-    return rateLimited(peerWaitMs, 'the budget of this address')
+    if (peerWaitMs > 0 && !bans.isVouched(peer, token, nowMs))
+      return rateLimited(peerWaitMs, 'the budget of this address')
+    charge(peer, budgets, nowMs)
+    return found
   }
 
   const waitMs = budgets.waitMs(peer, token, nowMs)
@@ -141,6 +144,12 @@ export function admit(
   bans.vouch(peer, token, nowMs)
   tokens.used(token, arrival, wallMs)
   return issue(arrival, token, budgets)
+}
+
+/** Takes a request from an address, and no place in flight: nothing is forwarded. */
+function charge(peer: Peer, budgets: Budgets, nowMs: number): void {
+  budgets.take(peer, undefined, nowMs)
+  budgets.release(peer, undefined)
 }
 
 function rateLimited(waitMs: number, whose: string): Refusal {

@@ -136,13 +136,9 @@ export class Hold {
     onGone: (leave: () => void) => void,
   ): Promise<Released> {
     const checked = await this.#verifying.wait(unverified, arrival, onGone)
+    if (checked === 'gone') return checked
+    if (typeof checked === 'object' && 'refusal' in checked) return checked.refusal
     const nowMs = this.#clock.nowMs()
-    if (checked === 'gone' || (typeof checked === 'object' && 'refusal' in checked)) {
-      // What the address has caused is on its bill, whether or not it stayed for the answer.
-      this.#admission.budgets.take(arrival.peer, undefined, nowMs)
-      this.#admission.budgets.release(arrival.peer, undefined)
-      return checked === 'gone' ? checked : checked.refusal
-    }
     const wallMs = this.#clock.wallMs()
     const decision = admit(arrival, this.#admission, nowMs, wallMs, this.#isQueued, checked)
     if (!(decision instanceof Delay)) return settled(decision)

@@ -243,10 +243,11 @@ describe('a credential that takes time to check', () => {
     return made
   }
 
-  it('comes back unverified, and nothing is taken, counted or vouched for', () => {
-    const here = world({ requests: { perSecond: 1, burst: 1 } })
+  it('comes back unverified for the price of a request, and nothing is counted or vouched for', () => {
+    const here = world({ requests: { perSecond: 1, burst: 2 }, inFlight: 1 })
     assert.equal(ask(here), unverified)
     assert.equal(ask(here), unverified)
+    assert.equal(word(ask(here)), 'rate_limited')
     assert.deepEqual(here.used, [])
     assert.equal(here.bans.isVouched(arrivalOf().peer, unverified.claimed, here.now), false)
   })
@@ -278,12 +279,13 @@ describe('a credential that takes time to check', () => {
     assert.equal(ask(here), unverified)
   })
 
-  it('is judged by what the check said', () => {
-    const here = world()
+  it('is judged by what the check said, and one that is bad has paid already', () => {
+    const here = world({ requests: { perSecond: 1, burst: 1 } })
     const judge = (checked: Parameters<typeof admit>[5]) =>
       admit(arrivalOf(), here.admission, here.now, here.clock.wallMs(), undefined, checked)
     assert.equal(word(judge('token_expired')), 'token_expired')
     assert.equal(word(judge(tokenOf('somebody'))), 'permit')
+    assert.equal(word(judge(tokenOf('somebody'))), 'delay: rate_limited')
     assert.deepEqual(here.used, ['somebody'])
     for (let at = 0; at < 5; at += 1) assert.equal(word(judge('token_unknown')), 'token_unknown')
     assert.equal(here.bans.isBanned(arrivalOf().peer, here.now), true)
