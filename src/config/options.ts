@@ -35,7 +35,8 @@ export const OPTIONS = {
     group: 'Listening',
     kind: orOff(listenAddress()),
     default: '127.0.0.1:9464',
-    about: 'Private port for /metrics, /healthz and /readyz. Do not open it to the internet.',
+    about:
+      'Private port for /metrics, /tokens, /healthz and /readyz. Do not open it to the internet.',
   }),
 
   collectorGrpc: option({
