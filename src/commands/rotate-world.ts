@@ -25,7 +25,7 @@ import { UsageError } from './token-entry.ts'
 const DELIVERY_MS = 600_000
 const WRITABLE = /^(?:file|vault|aws):/
 /** The variables that a rotation is concerned with; others need not be right, or there. */
-const OURS = /^TOLLGATE_(?:STATE_DIR|AUDIT_LOG|AWS_|VAULT_)/
+const OURS = /^TOLLGATE_(?:STATE_DIR|AUDIT_LOG|AWS_|DOKPLOY_|VAULT_)/
 
 /** What the environment says of rotations. */
 export interface RotateSettings {
@@ -64,12 +64,15 @@ export async function worldOf(
   tell: (event: RotationEvent) => Promise<void>,
 ): Promise<World> {
   const places: PlaceSettings = await placeSettingsOf(settings.config)
+  const { dokployUrl: url, dokployApiKey } = settings.config
+  const dokploy = { url, apiKey: dokployApiKey?.reveal() }
   return {
     truth: await openTruth(truthFrom(truth), places),
     gateways: gatewaysOf(settings),
     journal: journalOf(settings),
     clock: CLOCK,
-    openDelivery: (text) => openDelivery(placeFrom(text), { ...places, timeoutMs: DELIVERY_MS }),
+    openDelivery: (text) =>
+      openDelivery(placeFrom(text), { ...places, dokploy, timeoutMs: DELIVERY_MS }),
     tell,
   }
 }
