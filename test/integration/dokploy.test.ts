@@ -198,9 +198,31 @@ describe('dokploy:application', () => {
     assert.ok(!dokploy.calls.some((call) => call.startsWith('POST')))
   })
 
-  it('says that a deployment is under way', async () => {
-    dokploy.addService('application', 'app1', ENV, { applicationStatus: 'running' })
-    assert.match(await (await deliveryTo(APP)).check(), /; it is being deployed right now$/)
+  it('does not reload while a deployment with the old environment is under way', async () => {
+    const app = dokploy.addService('application', 'app1', ENV, { applicationStatus: 'running' })
+    const delivery = await deliveryTo(APP)
+    assert.match(await delivery.check(), /; it is being deployed right now, which is waited for$/)
+    dokploy.before('application.one', () => undefined)
+    dokploy.before('application.one', () => undefined)
+    dokploy.before('application.one', () => {
+      assert.ok(!dokploy.calls.includes('POST application.reload'))
+      app.fields.applicationStatus = 'done'
+    })
+    await delivery.deliver(NEW)
+    assert.equal(app.tasks[0]?.env.TOKEN, TOKEN)
+    app.fields.applicationStatus = 'running'
+    await assert.rejects(
+      (await deliveryTo(APP, { deployTimeoutMs: 20 })).deliver(NEW),
+      fault(
+        /another deployment is still running after 0.02 s, and would bring the old token back/,
+        true,
+      ),
+    )
+  })
+
+  it('says that a stopped application would be started', async () => {
+    dokploy.addService('application', 'app1', ENV, { applicationStatus: 'idle' })
+    assert.match(await (await deliveryTo(APP)).check(), /; it is stopped, and would be started$/)
   })
 })
 

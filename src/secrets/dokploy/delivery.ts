@@ -68,12 +68,13 @@ export class DokployDelivery implements Delivery {
     changedText(TRIAL, variable, environment)
     const service = text.service()
     const doing = currentValue(environment, variable) === undefined ? 'add' : 'replace'
-    const busy = service.isDeploying ? '; it is being deployed right now' : ''
+    const busy = service.isDeploying ? '; it is being deployed right now, which is waited for' : ''
+    const idle = service.isStopped ? '; it is stopped, and would be started' : ''
     const blind =
       (await listTasks(this.#exchange, service)) === undefined
         ? '; the key lacks docker: read, so that nobody would see whether the new one runs'
         : ''
-    return `would ${doing} ${variable} in the environment of ${kind} ${service.appName} and ${how} it${repeated(environment, variable)}${busy}${blind}`
+    return `would ${doing} ${variable} in the environment of ${kind} ${service.appName} and ${how} it${repeated(environment, variable)}${busy}${idle}${blind}${this.#exchange.isInTheClear ? CLEAR : ''}`
   }
 
   async #deliverToService(target: ServiceTarget, { id: tokenId, holder, token }: TokenInPlain) {
@@ -101,7 +102,8 @@ export class DokployDelivery implements Delivery {
     changedText(TRIAL, variable, content)
     const what = variable ?? 'the content'
     const doubled = variable === undefined ? '' : repeated(content, variable)
-    return `would replace ${what} of the mounted file ${path()} in place, without a restart${doubled}`
+    const clear = this.#exchange.isInTheClear ? CLEAR : ''
+    return `would replace ${what} of the mounted file ${path()} in place, without a restart${doubled}${clear}`
   }
 
   async #deliverToMount({ id, variable }: MountTarget, { token }: TokenInPlain): Promise<string> {
@@ -136,6 +138,8 @@ export class DokployDelivery implements Delivery {
     return { path: () => path, text }
   }
 }
+
+const CLEAR = '; over http the key and the token travel in the clear'
 
 const BESIDE = {
   there: '',

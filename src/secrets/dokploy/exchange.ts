@@ -62,6 +62,12 @@ export class DokployExchange {
     this.#base = `${url.origin}${url.pathname.replace(/\/+(?:api\/?)?$/, '')}/api/`
   }
 
+  /** Whether what is sent travels over a network without TLS. */
+  get isInTheClear(): boolean {
+    const { protocol, hostname } = new URL(this.#base)
+    return protocol === 'http:' && !/^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(hostname)
+  }
+
   /** From now on values of this environment are not shown in messages. */
   hide(environment: string): void {
     this.#environments.add(environment)

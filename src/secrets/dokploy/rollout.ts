@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { type DokployExchange, type Fields, fieldsOf } from './exchange.ts'
 import { DokployProblem } from './problem.ts'
-import type { Service } from './service.ts'
+import { readService, type Service } from './service.ts'
 import type { How } from './target.ts'
 import { judge, listTasks, reasonOf, type Task } from './tasks.ts'
 
@@ -25,6 +25,7 @@ export async function rollOut(
   options: RolloutOptions,
 ): Promise<string> {
   const untilMs = performance.now() + options.timeoutMs
+  if (options.how === 'reload') await othersDone(exchange, service, options, untilMs)
   const before = await listTasks(exchange, service)
   if (options.how === 'reload') {
     const { appName, id } = service
@@ -41,6 +42,31 @@ export async function rollOut(
       ? await newTask(exchange, service, before, options, untilMs)
       : await newContainers(exchange, service, before, options)
   return `${done[options.how]}; ${seen}`
+}
+
+/**
+ * A deployment that began before the token was written has the old environment, and would put it in
+ * force behind a reload. Deployments wait for one another by themselves.
+ */
+async function othersDone(
+  exchange: DokployExchange,
+  service: Service,
+  { pollMs, timeoutMs }: RolloutOptions,
+  untilMs: number,
+): Promise<void> {
+  let isDeploying = service.isDeploying
+  while (isDeploying) {
+    if (performance.now() > untilMs) {
+      throw new DokployProblem(
+        `another deployment is still running after ${timeoutMs / 1000} s, and would bring the old token back`,
+        'look at Deployments in Dokploy',
+        { isTemporary: true },
+      )
+    }
+    await pause(pollMs)
+    const now = await passing(() => readService(exchange, service.kind, service.id))
+    isDeploying = now?.isDeploying ?? true
+  }
 }
 
 /** Asks for a deployment and waits for its end. While it is queued, Dokploy has no record of it. */

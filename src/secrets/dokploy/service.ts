@@ -15,13 +15,16 @@ export interface Service {
   /** The whole environment, one dotenv text. Never in a message. */
   readonly environment: string
   readonly isDeploying: boolean
+  /** Stopped by hand, or never deployed. */
+  readonly isStopped: boolean
   /** `stack` or `docker-compose`; of a compose service. */
   readonly composeType: string | undefined
   /** All fields, for what is to be sent back unchanged. */
   readonly fields: Fields
 }
 
-async function readService(
+/** @throws {DokployProblem} in words. */
+export async function readService(
   exchange: DokployExchange,
   kind: 'application' | 'compose',
   id: string,
@@ -43,6 +46,7 @@ async function readService(
     serverId: typeof serverId === 'string' && serverId !== '' ? serverId : undefined,
     environment,
     isDeploying: fields[`${kind}Status`] === 'running',
+    isStopped: fields[`${kind}Status`] === 'idle',
     composeType: typeof composeType === 'string' ? composeType : undefined,
     fields,
   }
