@@ -345,6 +345,7 @@ test('ten thousand JWTs for names of keys that nobody has: the issuer is asked a
       assert.equal(unknown + overloaded, total)
       assert.equal(await checksOf(gateway, 'signature'), 0)
       attacker.close()
+      collectGarbage()
     },
     { env: { JWT_ISSUERS: provider.issuer, JWT_AUDIENCE: AUDIENCE } },
   )
