@@ -384,7 +384,10 @@ test('a set that the storage of Vault cannot take is told as that', async (t) =>
   )
   const truth = new VaultTruth(client, PLACE)
   const fault = await faultOf(truth.write(JSON.stringify(SET), '1'))
-  assert.match(fault.message, /too large for the storage of Vault \(413\); raise max_entry_size/)
+  assert.match(
+    fault.message,
+    /the set is too large for Vault \(413\); .*max_entry_size of its storage/,
+  )
 })
 
 test('a server that does not say why it refuses a token is understood all the same', async (t) => {
@@ -426,4 +429,16 @@ test('a login without the default policy that lacks a grant is not made again an
     assert.match((await faultOf(source.read())).message, /permission denied to read it \(403\)/)
   }
   assert.equal(server.count(/approle\/login/), 2)
+})
+
+test('role and secret id that were refused are not tried again and again', async (t) => {
+  const server = await startStandInVault(t)
+  const { roleId } = await server.makeAppRole({ policies: [] })
+  const login = { kind: 'approle', roleId, secretId: 'no-such-secret-id' } as const
+  const client = clientFor(t, server, login)
+  for (let reads = 0; reads < 5; reads += 1) {
+    const fault = await faultOf(new VaultSource(client, PLACE).read(), roleId, login.secretId)
+    assert.match(fault.message, /the role id or the secret id is wrong/)
+  }
+  assert.equal(server.count(/approle\/login/), 1)
 })

@@ -383,7 +383,10 @@ const secrets: Readonly<Record<string, Check>> = {
     assert.deepEqual(JSON.parse(second.text ?? ''), { tokens: [{ id: winner }] })
   },
 
-  async 'ten thousand tokens come back as they were written'(server, t) {
+  async 'ten thousand tokens come back as they were written, and one more is told as too many'(
+    server,
+    t,
+  ) {
     const tokens = Array.from({ length: 10_000 }, (_, index) => ({
       holder: `agent-${index}`,
       id: `token-${index}`,
@@ -395,6 +398,11 @@ const secrets: Readonly<Record<string, Check>> = {
     )
     assert.equal(await truth.write(JSON.stringify({ tokens }), '0'), true)
     assert.deepEqual(JSON.parse((await truth.readCurrent()).text ?? ''), { tokens })
+    const oneMore = JSON.stringify({ tokens: [...tokens, { id: 'one-more' }] })
+    const fault = await faultOf(truth.write(oneMore, '1'), 'one-more')
+    assert.match(fault.message, /the set is too large for Vault \(500\).*10,000 entries in a list/)
+    assert.equal(fault.isTemporary, false)
+    assert.equal((await truth.readCurrent()).version, '1')
   },
 
   async 'a deleted set and a destroyed one are told, with the way back'(server, t) {

@@ -18,6 +18,8 @@ import type { AppRoleOptions, VaultServer } from './vault-server.ts'
 const ISSUER = 'https://issuer.example'
 const AUDIENCE = 'vault'
 const WRAP_SECONDS = 60
+/** What Vault's listener takes in one list unless told otherwise (max_json_array_element_count). */
+const MAX_LIST = 10_000
 
 interface Reply {
   readonly status: number
@@ -326,6 +328,10 @@ export class StandInVault implements VaultServer {
     const { cas } = (body.options ?? {}) as Json
     if (cas !== undefined && cas !== versions.length) {
       return refused(400, 'check-and-set parameter did not match the current version')
+    }
+    const lists = Object.values(body.data as Json).filter((value) => Array.isArray(value))
+    if (lists.some(({ length }) => length > MAX_LIST)) {
+      return refused(500, 'JSON array exceeds allowed element count')
     }
     const version = this.memory.addVersion(at, body.data as Json)
     return { status: 200, body: { data: { version } } }

@@ -52,6 +52,15 @@ export function says(answer: Answer, text: string): boolean {
   return answer.errors.some((error) => error.includes(text))
 }
 
+/** Whether a request was refused for its size. Vault says so with statuses 400, 413 and 500. */
+export function isTooLarge(answer: Answer): boolean {
+  return (
+    answer.status === 413 ||
+    says(answer, 'exceeds allowed') ||
+    says(answer, 'value being too large')
+  )
+}
+
 export class Exchange {
   readonly #options: ExchangeOptions
   readonly #prefix: string
@@ -69,11 +78,13 @@ export class Exchange {
   /**
    * Sends one request. Redirects are not followed: they would take the token elsewhere.
    *
-   * @throws {VaultFault} when there is no answer, or none about the request.
+   * @throws {VaultFault} when there is no answer, or none about the request. What is too large comes
+   * back as an answer, whatever its status.
    */
   async ask(ask: Ask): Promise<Answer> {
     const answer = await this.#send(ask)
     if (answer.status < 300) return answer
+    if (isTooLarge(answer)) return answer
     const said = answer.status < 500 ? '' : errorText(ask, answer)
     if (answer.status === 503) throw await this.#unavailable(answer, said)
     const fault = this.#faultOf(answer.status, said)

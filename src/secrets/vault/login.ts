@@ -5,6 +5,8 @@ import { VaultFault } from './fault.ts'
 import type { VaultLogin } from './settings.ts'
 
 const MAX_JWT_CHARS = 64 * 1024
+/** Vault locks a role out after five failed logins in a quarter of an hour, for all who use it. */
+const REFUSED_PAUSE_MS = 5 * 60_000
 
 /** A token of Vault and how long it lives, as Vault said when it gave it. */
 export interface Grant {
@@ -22,6 +24,7 @@ export class Login {
   #secretId: string | undefined
   #isUnwrapBegun = false
   #hasWorked = false
+  #refusal: { readonly fault: VaultFault; readonly untilMs: number } | undefined
 
   constructor(exchange: Exchange, login: VaultLogin) {
     this.#exchange = exchange
@@ -33,7 +36,12 @@ export class Login {
     return this.#login.kind !== 'token'
   }
 
-  /** @throws {VaultFault} in words that hold nothing secret. */
+  /**
+   * Role and secret id that were refused are not tried again for five minutes: they stay the same, and
+   * Vault would lock the role out for everybody.
+   *
+   * @throws {VaultFault} in words that hold nothing secret.
+   */
   async run(): Promise<Grant> {
     const login = this.#login
     if (login.kind === 'token') return await this.#lookUp(login.token)
@@ -44,13 +52,20 @@ export class Login {
       if (answer.status >= 300) throw jwtFault(answer, { mount, role, file })
       return grantOf(answer)
     }
+    if (this.#refusal !== undefined && performance.now() < this.#refusal.untilMs) {
+      throw this.#refusal.fault
+    }
     const { mount = 'approle', roleId } = login
     const secretId =
       'secretId' in login
         ? login.secretId
         : await this.#unwrap(login.wrappedSecretId, encoded(mount))
     const answer = await this.#post(mount, { role_id: roleId, secret_id: secretId })
-    if (answer.status >= 300) throw this.#appRoleFault(answer, mount)
+    if (answer.status >= 300) {
+      const fault = this.#appRoleFault(answer, mount)
+      this.#refusal = { fault, untilMs: performance.now() + REFUSED_PAUSE_MS }
+      throw fault
+    }
     this.#hasWorked = true
     return grantOf(answer)
   }
@@ -136,7 +151,7 @@ export class Login {
     if (answer.status === 403)
       return say(
         'permission denied',
-        `look whether AppRole is enabled at auth/${mount} (\`vault auth list\`), and whether failed logins have locked the role out`,
+        `look whether AppRole is enabled at auth/${mount} (\`vault auth list\`), and whether failed logins have locked the role out for a while`,
       )
     if (this.#hasWorked)
       return say(

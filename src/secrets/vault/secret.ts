@@ -2,7 +2,7 @@
 import type { Place } from '../place.ts'
 import { SourceFault } from '../source-fault.ts'
 import type { VaultClient } from './client.ts'
-import { type Answer, type Fields, fieldsOf, says } from './exchange.ts'
+import { type Answer, type Fields, fieldsOf, isTooLarge, says } from './exchange.ts'
 import { VaultFault } from './fault.ts'
 
 /** What a read found. */
@@ -231,10 +231,10 @@ export class Secret {
         { isTemporary: true },
       )
     }
-    if (status === 413 || says(answer, 'too large')) {
+    if (isTooLarge(answer)) {
       return new VaultFault(
-        `the set is too large for the storage of Vault (${status})`,
-        'raise max_entry_size of its storage (1 MiB with Raft), or spread the tokens over several places',
+        `the set is too large for Vault (${status})`,
+        'Vault takes 10,000 entries in a list (max_json_array_element_count of its listener) and 1 MiB with Raft (max_entry_size of its storage): raise them, or spread the tokens over several places',
         { isTemporary: false },
       )
     }
