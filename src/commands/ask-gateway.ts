@@ -1,7 +1,8 @@
 /** A question of a command to the running gateway, over the control socket of its state directory. */
-import { request } from 'node:http'
+import { type RequestOptions, request } from 'node:http'
 import { resolve } from 'node:path'
 import { controlSocketPath } from '../admin/control.ts'
+import { inWords } from './table.ts'
 
 /** Exit codes of sysexits.h. */
 const EXIT_USAGE = 64
@@ -14,6 +15,13 @@ const ANSWER_MS = 5000
 
 /** What the gateway answered, as JSON. */
 export type Answer = Readonly<Record<string, unknown>>
+
+export interface AskOptions {
+  /** Sent as JSON. */
+  readonly body?: unknown
+  /** How long to wait for the answer. Default 5 s. */
+  readonly patienceMs?: number
+}
 
 /** No good answer came; the message says why, for stderr. */
 export class NoAnswerError extends Error {
@@ -46,10 +54,11 @@ export async function askGateway(
   stateDir: string,
   method: string,
   path: string,
-  body?: unknown,
+  { body, patienceMs = ANSWER_MS }: AskOptions = {},
 ): Promise<Answer> {
   const socket = controlSocketPath(stateDir)
-  const { status, answer } = await exchange(socket, method, path, body).catch((error: unknown) => {
+  const asked = { socketPath: socket, method, path, timeout: patienceMs }
+  const { status, answer } = await exchange(asked, body).catch((error: unknown) => {
     throw unreachable(socket, error)
   })
   if (status >= 200 && status < 300) return answer
@@ -77,12 +86,12 @@ function unreachable(socket: string, error: unknown): NoAnswerError {
   return new NoAnswerError(message, EXIT_UNAVAILABLE)
 }
 
-function exchange(socketPath: string, method: string, path: string, body: unknown) {
+function exchange(asked: RequestOptions & { readonly timeout: number }, body: unknown) {
   return new Promise<{ status: number; answer: Answer }>((settle, fail) => {
     const payload = body === undefined ? undefined : JSON.stringify(body)
     const headers: Record<string, string> =
       payload === undefined ? {} : { 'content-type': 'application/json' }
-    const call = request({ socketPath, method, path, headers, timeout: ANSWER_MS }, (response) => {
+    const call = request({ ...asked, headers }, (response) => {
       const chunks: Buffer[] = []
       response.on('data', (chunk: Buffer) => chunks.push(chunk))
       response.once('error', fail)
@@ -96,7 +105,9 @@ function exchange(socketPath: string, method: string, path: string, body: unknow
         }
       })
     })
-    call.once('timeout', () => call.destroy(new Error(`no answer within ${ANSWER_MS / 1000}s`)))
+    call.once('timeout', () =>
+      call.destroy(new Error(`no answer within ${inWords(asked.timeout)}`)),
+    )
     call.once('error', fail)
     call.end(payload)
   })

@@ -77,7 +77,9 @@ async function run(argv: readonly string[], env: CommandIo['env']): Promise<stri
       : `${address} was not banned; its offences are forgotten.\n`
   }
   const forMs = values.for === undefined ? undefined : banLength(values.for)
-  const answer = await askGateway(stateDir, 'POST', '/bans', { peer: address, forMs })
+  const answer = await askGateway(stateDir, 'POST', '/bans', {
+    body: { peer: address, forMs },
+  })
   const ban = answer.ban as BanEntry
   if (values.json) return `${JSON.stringify(ban)}\n`
   return `${ban.peerKey} is banned for ${inWords(ban.remainingMs)}.\n`

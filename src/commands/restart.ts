@@ -1,8 +1,6 @@
 /** `tollgate restart`: has the running gateway replaced by a new one, without a port closing. */
-import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { controlSocketPath } from '../admin/control.ts'
-import { ask, Stop } from './control-call.ts'
+import { askGateway, NoAnswerError, stateDirFrom } from './ask-gateway.ts'
 import type { CommandIo } from './io.ts'
 
 const EXIT_USAGE = 64
@@ -20,16 +18,14 @@ export async function runRestart(
   { stdout, stderr, env }: CommandIo,
 ): Promise<number> {
   try {
-    const stateDir = resolve(stateDirOf(argv) ?? env.TOLLGATE_STATE_DIR ?? '.tollgate')
-    const { pid } = await ask(controlSocketPath(stateDir), 'POST', '/restart', {
-      patienceMs: PATIENCE_MS,
-    })
+    const stateDir = stateDirFrom(stateDirOf(argv), env)
+    const { pid } = await askGateway(stateDir, 'POST', '/restart', { patienceMs: PATIENCE_MS })
     stdout.write(
       `A new gateway (pid ${pid}) takes over; the one before finishes what is under way.\n`,
     )
     return 0
   } catch (error) {
-    if (!(error instanceof Stop)) throw error
+    if (!(error instanceof NoAnswerError)) throw error
     stderr.write(`tollgate restart: ${error.message}\n`)
     return error.exitCode
   }
@@ -41,6 +37,6 @@ function stateDirOf(argv: readonly string[]): string | undefined {
       'state-dir'
     ]
   } catch (error) {
-    throw new Stop(error instanceof Error ? error.message : String(error), EXIT_USAGE)
+    throw new NoAnswerError(error instanceof Error ? error.message : String(error), EXIT_USAGE)
   }
 }
