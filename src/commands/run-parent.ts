@@ -41,7 +41,7 @@ export async function runParent(
   if (notice !== undefined) say('warn', 'parent', notice)
   const ports = sockets.map(({ name, address = 'as given' }) => `${name} ${address}`).join(', ')
   say('info', 'parent', `Holding the ports: ${ports}. The gateway runs as a child`, {
-    pid: process.pid,
+    parent: process.pid,
   })
   return await parent.run()
 }

@@ -42,7 +42,7 @@ export function createSay(options: LinesOptions): Say {
     }
     const paint = (code: string, text: string) =>
       hasColour ? `\x1b[${code}m${text}\x1b[39m` : text
-    const more = Object.keys(fields).length === 0 ? '' : ` ${JSON.stringify(fields)}`
+    const more = Object.keys(fields).length === 0 ? '' : ` ${paint('90', JSON.stringify(fields))}`
     const head = `[${localTime(wallMs())}] ${paint(COLOUR[severity], severity.toUpperCase())}`
     write(`${head}: ${paint('36', message)}${more}\n`)
   }

@@ -8,6 +8,8 @@ export interface ChildOptions {
   readonly cwd?: string
   /** Written to standard input, which is closed otherwise. */
   readonly input?: string | Uint8Array
+  /** Open descriptors that it gets as 3, 4 and so on. */
+  readonly descriptors?: readonly number[]
 }
 
 /** How a process ended. */
@@ -30,7 +32,12 @@ export class Child {
   constructor(program: string, args: readonly string[], options: ChildOptions = {}) {
     this.#name = [program, ...args].join(' ').slice(0, 200)
     this.#child = spawn(program, args, {
-      stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+      stdio: [
+        options.input === undefined ? 'ignore' : 'pipe',
+        'pipe',
+        'pipe',
+        ...(options.descriptors ?? []),
+      ],
       cwd: options.cwd,
       env: options.env ?? process.env,
     })
