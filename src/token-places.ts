@@ -33,6 +33,8 @@ export interface Content {
   readonly set: TokenSet
   /** Texts of sets, with digests and no token. */
   readonly texts: readonly string[]
+  /** What was wrong with versions that were left out, as they do not count first. */
+  readonly flaws: readonly string[]
 }
 
 /** The places that the token set comes from, each once: `TOLLGATE_TOKENS`, the file, then the others. */
@@ -64,28 +66,44 @@ export async function placeSettingsOf(config: RemoteConfig): Promise<PlaceSettin
 }
 
 /**
- * What was read, as a set. A text that is no set is one token, held by the name of the place. A set
- * that has been replaced is not looked at: it would bring back the tokens that were taken out of it.
+ * What was read, as a set. A text that is no set is one token, held by the name of the place. The
+ * first version has to be good; another that is not is left out. A set that has been replaced is not
+ * looked at: it would bring back the tokens that were taken out of it.
  *
  * @throws {TokenSetError} for a text that is neither, and where there is none.
  */
 export function contentFrom(versions: readonly Version[], place: Place): Content {
-  const texts = versions.flatMap(({ text, acceptedUntilMs }) => {
-    if (text === undefined) {
-      const problem = 'there is nothing there yet; expected a token set or a token'
-      throw new TokenSetError(place.text, [problem])
+  const texts: string[] = []
+  const flaws: string[] = []
+  for (const [index, version] of versions.entries()) {
+    try {
+      const text = setTextOf(version, place)
+      if (text !== undefined) texts.push(text)
+    } catch (error) {
+      if (index === 0 || !(error instanceof TokenSetError)) throw error
+      // What has been replaced is nobody's business any more.
+      if (version.acceptedUntilMs === undefined) flaws.push(error.message)
     }
-    const made = setTextFrom(text, place.text, holderOf(place), acceptedUntilMs)
-    return acceptedUntilMs !== undefined && made.isSet ? [] : [made.text]
-  })
-  return contentOf(texts, place)
+  }
+  return { ...contentOf(texts, place), flaws }
+}
+
+function setTextOf({ text, acceptedUntilMs }: Version, place: Place): string | undefined {
+  if (text === undefined) {
+    const problem = 'there is nothing there yet; expected a token set or a token'
+    throw new TokenSetError(place.text, [problem])
+  }
+  const made = setTextFrom(text, place.text, holderOf(place), acceptedUntilMs)
+  if (acceptedUntilMs !== undefined && made.isSet) return undefined
+  parseTokenSet(made.text, place.text)
+  return made.text
 }
 
 /** Texts of sets as one set; what they have in common is taken from the first. @throws {TokenSetError} */
 export function contentOf(texts: readonly string[], place: Place): Content {
   const sets = texts.map((text) => parseTokenSet(text, place.text))
   const { records } = joinTokenSets(sets.toReversed())
-  return { set: { source: place.text, records }, texts }
+  return { set: { source: place.text, records }, texts, flaws: [] }
 }
 
 /** The name of the secret: of an ARN its last part, without what AWS adds. */

@@ -183,8 +183,9 @@ function openRemote(
   const polled = new PolledSource<Content>({
     source,
     parse: (versions) => contentFrom(versions, place),
-    swap: ({ set, texts }) => {
+    swap: ({ set, texts, flaws }) => {
       const count = put(share, set, true)
+      for (const flaw of flaws) notices.tokensLeftOut(place.text, flaw)
       kept.replace(texts)
       return count
     },

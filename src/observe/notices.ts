@@ -140,6 +140,14 @@ export class Notices {
     )
   }
 
+  /** A version that is to come is no good; the one in force is. */
+  tokensLeftOut(from: string, problem: string): void {
+    const why = withoutPlace(problem, from)
+    this.#options.log.warn('notice', `Left out a version of ${from} that is to come: ${why}`, {
+      from,
+    })
+  }
+
   /** What was kept of a place on disk cannot be used. */
   cachedTokensIgnored(from: string, problem: string): void {
     this.#options.log.warn('notice', `Ignored what was kept of ${from} on disk: ${problem}`, {

@@ -272,3 +272,15 @@ test('a set that was replaced brings back no token that was taken out of it', as
   assertRefusedWith(await gateway.connect('gRPC').send({ token: OTHER }), 401, 16)
   assertAccepted(await gateway.connect('gRPC').send())
 })
+
+test('a version that is to come, and is no good, keeps nobody out', async (t) => {
+  const aws = await startAws(t)
+  aws.hold({ AWSCURRENT: set(TOKEN), AWSPENDING: '{"tokens":', AWSPREVIOUS: 'changeme' })
+  const gateway = await startGateway(t, { env: ENV })
+  assertAccepted(await gateway.connect('gRPC').send())
+  await gateway.reload()
+  const notices = await told(gateway, 'notice')
+  assert.deepEqual(notices, [
+    'Left out a version of aws:otel/tokens that is to come: is not JSON: it ends too early',
+  ])
+})
