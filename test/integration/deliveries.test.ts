@@ -1,10 +1,12 @@
 /** Tokens on their way to files and programs of this machine. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { Delivery } from '../../src/secrets/delivery.ts'
 import { type DeliverySettings, openDelivery } from '../../src/secrets/open-delivery.ts'
@@ -224,17 +226,29 @@ describe('exec:PATH', () => {
     await deliverFails(await open(await script('kill -KILL $$')), /was killed by SIGKILL/)
   })
 
-  it('ends a program that takes too long, and all that it started', async () => {
+  it('ends a program that takes too long, and all that it started', async (t) => {
+    const started = join(dir, 'started')
     const text = await script(
-      `trap '' TERM; sleep 600 & echo $! > ${dir}/child; echo here >&2; wait; wait`,
+      "trap '' TERM",
+      'echo here >&2',
+      'sleep 600 &',
+      `echo $! > ${dir}/child && mv ${dir}/child ${started}`,
+      'wait',
     )
-    // The limit is long enough for a shell to start; what it waits for is ten minutes.
-    await deliverFails(
-      await open(text, { timeoutMs: 1000 }),
-      /was ended after 1 s without result; it said: here; make it quicker/,
+    const delivery = await open(text, { timeoutMs: 60_000 })
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const outcome = deliverFails(
+      delivery,
+      /was ended after 60 s without result; it said: here; make it quicker/,
       true,
     )
-    const child = Number(await readFile(join(dir, 'child'), 'utf8'))
+    while (!existsSync(started)) await nextTurn()
+    t.mock.timers.tick(60_000)
+    // It takes no notice of being asked to end.
+    t.mock.timers.tick(2000)
+    await outcome
+    t.mock.timers.reset()
+    const child = Number(await readFile(started, 'utf8'))
     await eventually(async () => !(await isRunning(child)), 'the end of what the program started')
   })
 

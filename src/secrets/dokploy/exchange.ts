@@ -78,8 +78,8 @@ export class DokployExchange {
     return await this.#ask('GET', `${procedure}?${new URLSearchParams(query)}`)
   }
 
-  /** @throws {DokployProblem} in words. */
-  async post(procedure: string, body: Fields, timeoutMs?: number): Promise<unknown> {
+  /** `timeoutMs`: for calls that may take longer than others. @throws {DokployProblem} in words. */
+  async post(procedure: string, body: Fields, timeoutMs = 0): Promise<unknown> {
     return await this.#ask('POST', procedure, body, timeoutMs)
   }
 
@@ -87,12 +87,8 @@ export class DokployExchange {
     await this.#agent.destroy()
   }
 
-  async #ask(
-    method: 'GET' | 'POST',
-    path: string,
-    body?: Fields,
-    timeoutMs = this.#settings.timeoutMs ?? TIMEOUT_MS,
-  ): Promise<unknown> {
+  async #ask(method: 'GET' | 'POST', path: string, body?: Fields, longerMs = 0): Promise<unknown> {
+    const timeoutMs = Math.max(longerMs, this.#settings.timeoutMs ?? TIMEOUT_MS)
     const procedure = path.replace(/\?.*/, '')
     let status: number
     let type: string
