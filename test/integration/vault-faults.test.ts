@@ -442,3 +442,19 @@ test('role and secret id that were refused are not tried again and again', async
   }
   assert.equal(server.count(/approle\/login/), 1)
 })
+
+test('a token that was given may be renewed by somebody else', async (t) => {
+  const server = await startStandInVault(t)
+  await server.put('otel/tokens', SET)
+  await server.writePolicy('all', 'path "secret/*" {\n  capabilities = ["read"]\n}\n')
+  const token = await server.makeToken(['all'], 1)
+  const source = new VaultSource(clientFor(t, server, { kind: 'token', token }), PLACE)
+  server.interloper = insteadOf(/renew-self/, json(403, { errors: ['permission denied'] }))
+  await source.read()
+  const held = server.memory.token(token)
+  assert.ok(held !== undefined)
+  const firstEndMs = held.endsMs
+  held.endsMs += 3_600_000
+  await eventually(() => performance.now() > firstEndMs, 'the end it had at first')
+  await isAsBefore(server, source)
+})

@@ -273,6 +273,22 @@ const leases: Readonly<Record<string, Check>> = {
     assert.equal((await server.tokensWith('renew')).length, 1)
   },
 
+  async 'a token that was given is renewed as well'(server, t) {
+    await server.put('kept/tokens', SET)
+    await server.writePolicy('kept', policy('kept/tokens', 'read'))
+    const token = await server.makeToken(['kept'], server.shortTtlSeconds)
+    const source = new VaultSource(
+      clientFor(t, server, { kind: 'token', token }),
+      placeOf('vault:secret/kept/tokens'),
+    )
+    await source.read()
+    await eventually(
+      async () => (await server.tokensWith('kept')).some(({ isRenewed }) => isRenewed),
+      'the renewal',
+    )
+    assert.deepEqual(await readText(source), SET)
+  },
+
   async 'a token at its greatest age is replaced before it ends'(server, t) {
     await server.put('old/tokens', SET)
     await server.writePolicy('old', policy('old/tokens', 'read'))

@@ -48,7 +48,7 @@ export class Session {
   async lease(): Promise<Lease> {
     const lease = this.#lease
     if (lease !== undefined && performance.now() < lease.endsMs) return lease
-    if (lease !== undefined && !this.#login.isRepeatable) throw badToken(403)
+    // A token that was given may have been renewed by somebody else: for that one it is a look-up.
     return await this.#logIn()
   }
 
