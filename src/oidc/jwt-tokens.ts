@@ -2,6 +2,7 @@
  * JWTs as another kind of token. Stands in front of the token set: what that does not know and what
  * has the shape of a JWT is looked at here. A JWT that was verified once is a look-up until it
  * expires; one seen for the first time comes back `Unverified` after everything that costs little.
+ * A token of the set costs what it costs without: one look-up.
  */
 import { hash } from 'node:crypto'
 import type { Arrival, Peer } from '../pipeline/arrival.ts'
@@ -27,6 +28,8 @@ const MAX_REMEMBERED = 10_000
 /** Headers remembered whole, so that a busy agent's is not hashed for each request. */
 const MAX_HEADERS = 2000
 const MAX_SUBJECTS = 10_000
+/** Where the text of a bearer token begins as a rule. Elsewhere it is found by its digest. */
+const TEXT_AT = 'Bearer '.length
 /** A bad JWT that comes again within this time is refused without a look. */
 const BAD_MS = 10_000
 /** Checks at once, over all and for one address. Signatures take a fraction of a millisecond; keys may take seconds. */
@@ -98,11 +101,13 @@ export class JwtTokens implements OtherTokens {
     peer: Peer,
     wallMs: number,
   ): Token | TokenProblem | Unverified {
+    if (authorization?.startsWith('eyJ', TEXT_AT)) {
+      const known = this.#byHeader.get(authorization)
+      if (known !== undefined) return inTime(known, wallMs)
+    }
     const found = this.#tokens.verify(authorization, peer, wallMs)
     if (found !== 'token_unknown' && found !== 'tokens_unavailable') return found
     if (authorization === undefined) return found
-    const known = this.#byHeader.get(authorization)
-    if (known !== undefined) return inTime(known, wallMs)
     const text = jwtFrom(authorization)
     if (text === undefined) return found
     const judged = this.#judge(text, authorization, peer, wallMs)
