@@ -2,7 +2,7 @@
 import { type Evidence, type OldUse, weigh } from '../rotation/evidence.ts'
 import type { PastRotation, Rotation } from '../rotation/rotation.ts'
 import { iso } from '../rotation/set-entries.ts'
-import { inWords, onDate } from '../rotation/words.ts'
+import { inWords, onDate, whoIsLate } from '../rotation/words.ts'
 import type { CommandIo } from './io.ts'
 import type { RotateOptions } from './rotate-options.ts'
 import { CLOCK, gatewaysOf, journalOf, type RotateSettings } from './rotate-world.ts'
@@ -84,7 +84,11 @@ function screen({ rotation, evidence }: Standing, nowMs: number): string {
       `  new token  ${newUsedMs === undefined ? 'not used yet' : `first used ${ago(newUsedMs, nowMs)}`}`,
     )
   if (step === 'watch' || step === 'revoke')
-    for (const use of evidence.old) lines.push(`  old token  ${oldLine(use, nowMs)}`)
+    for (const use of evidence.old) {
+      lines.push(`  old token  ${oldLine(use, nowMs)}`)
+      const late = whoIsLate(use)
+      if (late !== '') lines.push(`  refused    ${late}`)
+    }
   for (const objection of evidence.objections) lines.push(`  gateway    ${objection}`)
   if (problem !== undefined) lines.push(`  problem    ${problem}`)
   lines.push(
@@ -137,12 +141,16 @@ function json({ rotation, evidence }: Standing) {
     newUsedAt: moment(evidence.newUsedMs),
     objections: evidence.objections,
     delivered: delivered.map(({ place, atMs, words }) => ({ place, at: iso(atMs), words })),
-    old: evidence.old.map(({ token, lastUsedMs, quietForMs, requestsSince, lastUse }) => ({
+    old: evidence.old.map(({ token, lastUsedMs, quietForMs, requestsSince, lastUse, refused }) => ({
       id: token.id,
       lastUsedAt: moment(lastUsedMs),
       quietForMs,
       requestsSince,
       lastUse: lastUse ?? null,
+      refused:
+        refused === undefined
+          ? null
+          : { ...refused, lastMs: undefined, lastAt: iso(refused.lastMs) },
     })),
     plan,
   }

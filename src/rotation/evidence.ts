@@ -3,7 +3,7 @@
  * the old one. What cannot be asked proves nothing.
  */
 import type { Moment, OldToken, Rotation } from './rotation.ts'
-import type { LastUse, ReportedToken } from './token-report.ts'
+import type { LastUse, Refused, ReportedToken } from './token-report.ts'
 import type { GatewayAnswer } from './world.ts'
 
 /** The wall clock may gain so much on the machine's own between two runs before it counts as a jump. */
@@ -23,6 +23,8 @@ export interface OldUse {
   readonly requestsSince: number
   /** Who used it last, and where. */
   readonly lastUse: (LastUse & { readonly gateway: string }) | undefined
+  /** The last requests with it that were refused, and how many; undefined where there was none. */
+  readonly refused: Refused | undefined
 }
 
 export interface Evidence {
@@ -129,7 +131,17 @@ function useOf(
     quietForMs: now.wallMs - sinceMs - jumpsAfter(rotation, sinceMs),
     requestsSince: uses.reduce((sum, use) => sum + since(token, use.gateway, use.known), 0),
     lastUse: latest?.known.lastUse && { ...latest.known.lastUse, gateway: latest.gateway },
+    refused: uses.reduce<Refused | undefined>(
+      (sum, { known }) => added(sum, known.refused),
+      undefined,
+    ),
   }
+}
+
+function added(sum: Refused | undefined, more: Refused | undefined): Refused | undefined {
+  if (sum === undefined || more === undefined) return sum ?? more
+  const count = sum.count + more.count
+  return more.lastMs > sum.lastMs ? { ...more, count } : { ...sum, count }
 }
 
 function since(token: OldToken, gateway: string, { requests }: ReportedToken): number {

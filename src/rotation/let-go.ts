@@ -13,7 +13,7 @@ import {
   withRetiring,
   withRevoked,
 } from './set-entries.ts'
-import { inWords, onDate, sinceWhen, who } from './words.ts'
+import { inWords, onDate, sinceWhen, who, whoIsLate } from './words.ts'
 import type { World } from './world.ts'
 
 /** Marks the old tokens and gives them an end. */
@@ -89,14 +89,22 @@ export async function watch(rotation: Rotation, world: World): Promise<Outcome> 
   return { rotation: known, standing: waitingFor(known, evidence, left, nowMs) }
 }
 
-/** Revokes what was refused for long enough, and ends the rotation. */
+/**
+ * Revokes what was refused for long enough, and ends the rotation. Gateways may be set to accept
+ * those who are late for a while: a token that is used in that way is not revoked yet.
+ */
 export async function revoke(rotation: Rotation, world: World): Promise<Outcome> {
   const { holder, id, plan, old, refusedAtMs = 0 } = rotation
   const { truth, clock } = world
+  const answers = await world.gateways.ask(plan.gateways)
+  const evidence = weigh(rotation, answers, clock.now())
   const nowMs = clock.now().wallMs
-  const untilMs = refusedAtMs + plan.revokeAfterMs
+  const lastMs = Math.max(refusedAtMs, ...evidence.old.map(({ lastUsedMs }) => lastUsedMs ?? 0))
+  const untilMs = lastMs + plan.revokeAfterMs
   if (old.length > 0 && nowMs < untilMs) {
-    const words = `the old token is refused since ${onDate(refusedAtMs)} and is revoked after ${onDate(untilMs)}`
+    const late = evidence.old.map(whoIsLate).filter((each) => each !== '')
+    const dates = `the old token is refused since ${onDate(refusedAtMs)} and is revoked after ${onDate(untilMs)}`
+    const words = [dates, ...late].join('; ')
     return { rotation, standing: { kind: 'waiting', words, untilMs } }
   }
   const entries = await editSet(truth, clock, (set) => withRevoked(set, idsOf(old), nowMs))

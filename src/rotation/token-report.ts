@@ -27,6 +27,15 @@ export interface ReportedToken {
   readonly lastUsedMs: number | undefined
   readonly requests: number
   readonly lastUse: LastUse | undefined
+  /** Requests with it that were refused, and the last of them; undefined where there was none. */
+  readonly refused: Refused | undefined
+}
+
+export interface Refused {
+  readonly count: number
+  readonly lastMs: number
+  readonly address: string
+  readonly program: string | undefined
 }
 
 export interface TokenReport {
@@ -66,7 +75,17 @@ function tokenFrom(raw: Record<string, unknown>): ReportedToken | undefined {
     lastUsedMs: momentFrom(raw.lastUsedAt),
     requests: typeof requests === 'number' && requests >= 0 ? requests : 0,
     lastUse: isObject(raw.lastUse) ? lastUseFrom(raw.lastUse) : undefined,
+    refused: refusedFrom(raw),
   }
+}
+
+function refusedFrom({ refusals, lastRefusedAt, lastRefusal }: Record<string, unknown>) {
+  const lastMs = momentFrom(lastRefusedAt)
+  if (lastMs === undefined || !isObject(lastRefusal)) return undefined
+  const counts = Object.values(isObject(refusals) ? refusals : {})
+  const count = counts.reduce<number>((sum, each) => sum + (typeof each === 'number' ? each : 0), 0)
+  const { address, program } = lastUseFrom(lastRefusal)
+  return { count, lastMs, address, program }
 }
 
 function sourceFrom(raw: Record<string, unknown>): SourceState {

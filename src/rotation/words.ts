@@ -1,6 +1,7 @@
 /** Times and users of a token, as sentences say them. */
 import type { OldUse } from './evidence.ts'
 import { iso } from './set-entries.ts'
+import type { LastUse } from './token-report.ts'
 
 const UNITS = [
   ['d', 86_400_000],
@@ -34,7 +35,17 @@ export function sinceWhen(lastUsedMs: number | undefined): string {
 
 /** Who used it last. */
 export function who({ lastUse }: OldUse): string {
-  if (lastUse === undefined) return ''
-  const program = lastUse.program === undefined ? '' : ` with ${lastUse.program}`
-  return ` from ${lastUse.address}${program}`
+  return lastUse === undefined ? '' : ` ${fromWhere(lastUse)}`
+}
+
+/** Who has met with a refusal since the token is refused; empty where nobody has. */
+export function whoIsLate({ token, refused }: OldUse): string {
+  if (refused === undefined || refused.lastMs < (token.refusedAtMs ?? Number.POSITIVE_INFINITY))
+    return ''
+  const times = refused.count === 1 ? 'once' : `${refused.count} times`
+  return `${token.id} was refused ${times}, last on ${onDate(refused.lastMs)} ${fromWhere(refused)}: give that agent the new token`
+}
+
+function fromWhere({ address, program }: Pick<LastUse, 'address' | 'program'>): string {
+  return `from ${address}${program === undefined ? '' : ` with ${program}`}`
 }

@@ -60,6 +60,15 @@ suite('a rotation', () => {
     assert.equal(scene.use(OLD), false)
     assert.ok(scene.use(token))
 
+    const lastMs = scene.wallMs + HOUR_MS
+    scene.refusals.set('old', { count: 3, lastMs, address: '203.0.113.9', program: 'an-sdk 1.0.0' })
+    const refused = await scene.run()
+    assert.ok(refused.kind === 'waiting')
+    assert.match(
+      refused.words,
+      /; old was refused 6 times, last on .* from 203\.0\.113\.9 with an-sdk 1\.0\.0: give that agent the new token/,
+    )
+
     scene.pass(DAY_MS)
     assert.deepEqual(await scene.run(), { kind: 'finished', outcome: 'finished' })
     assert.equal(oldOf(scene)?.revokedAt, iso(scene.wallMs))
@@ -80,6 +89,22 @@ suite('a rotation', () => {
       false,
       'the token is nowhere but where it was delivered',
     )
+  })
+
+  test('a token that gateways still accept after its end is not revoked under its user', async () => {
+    const scene = await untilWatched()
+    scene.readEverywhere()
+    scene.use(newToken(scene))
+    scene.pass(DAY_MS)
+    await scene.run()
+    assert.equal(scene.rotation?.step, 'revoke')
+    // Not read again since: as a gateway that was told to be lenient with the late.
+    scene.pass(DAY_MS - HOUR_MS)
+    assert.ok(scene.use(OLD))
+    scene.pass(HOUR_MS)
+    assert.equal((await scene.run()).kind, 'waiting')
+    scene.pass(DAY_MS - HOUR_MS)
+    assert.equal((await scene.run()).kind, 'finished')
   })
 
   test('waits for the first use of the new token, however quiet the old one is', async () => {

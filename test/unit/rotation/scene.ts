@@ -14,7 +14,7 @@ import type {
   Standing,
 } from '../../../src/rotation/rotation.ts'
 import type { Entry } from '../../../src/rotation/set-entries.ts'
-import type { ReportedToken } from '../../../src/rotation/token-report.ts'
+import type { Refused, ReportedToken } from '../../../src/rotation/token-report.ts'
 import type { GatewayAnswer, World } from '../../../src/rotation/world.ts'
 import { SourceFault } from '../../../src/secrets/source-fault.ts'
 import { digestOf } from '../../../src/stores/token-secret.ts'
@@ -70,6 +70,7 @@ export class Scene {
   readonly lastUses = new Map<string, number>()
   /** What was known of the old token each time that a write ended it. */
   readonly ends: { readonly quietMs: number; readonly isNewUsed: boolean }[] = []
+  readonly refusals = new Map<string, Refused>()
   readonly ledgers = new Map<string, Map<string, Ledger>>()
   /** Gateways that do not answer, or do not read. */
   readonly away = new Set<string>()
@@ -253,6 +254,7 @@ export class Scene {
           firstUsedMs: ledger?.firstUsedMs,
           lastUsedMs: ledger?.lastUsedMs,
           requests: ledger?.requests ?? 0,
+          refused: this.refusals.get(entry.id),
           lastUse: {
             address: '203.0.113.7',
             signal: 'traces',
