@@ -58,21 +58,22 @@ const ON_HEADERS: Readonly<
     request: () => ({ token: 'expired-token-0123456789' }),
     http: 401,
     grpc: 16,
-    message: /^This bearer token has expired or was revoked\.$/,
+    message:
+      /^This bearer token has expired or was revoked: it expired on 2020-01-01T00:00:00\.000Z\.$/,
     headers: { 'www-authenticate': 'Bearer realm="otlp"' },
   },
   'token_expired: revoked': {
     request: () => ({ token: 'revoked-token-0123456789' }),
     http: 401,
     grpc: 16,
-    message: /^This bearer token has expired or was revoked\.$/,
+    message: /^This bearer token has expired or was revoked: it was revoked on [-\dT:.]+Z\.$/,
     headers: { 'www-authenticate': 'Bearer realm="otlp"' },
   },
   token_not_yet_valid: {
     request: () => ({ token: 'tomorrow-token-0123456789' }),
     http: 401,
     grpc: 16,
-    message: /^This bearer token is not valid yet\.$/,
+    message: /^This bearer token is not valid yet: it is valid from [-\dT:.]+Z\.$/,
     headers: { 'www-authenticate': 'Bearer realm="otlp"' },
   },
   'scope_denied: the signal': {
