@@ -8,7 +8,7 @@ import { eventually } from '../support/eventually.ts'
 import { hasTools } from '../support/tools.ts'
 import { type Relay, startToxiproxy, type Toxiproxy } from '../support/toxiproxy.ts'
 import { CONTRACT, clientFor, faultOf, placeOf, SET } from '../support/vault-contract.ts'
-import { startVault } from '../support/vault-real.ts'
+import { startVault, startVaultWithTls } from '../support/vault-real.ts'
 import type { VaultServer } from '../support/vault-server.ts'
 
 test('the contract holds on a real Vault', async (t) => {
@@ -154,4 +154,22 @@ test('a bad way to a real Vault', async (t) => {
       await check({ server, relay, clientOf }, inner)
     })
   }
+})
+
+test('a real Vault with TLS is trusted by the CA that is named, and by no other', async (t) => {
+  if (!hasTools(t, 'vault')) return
+  const { address, caPem } = await startVaultWithTls(t)
+  const login = { kind: 'token', token: 'hvs.of-somebody-else' } as const
+  const read = (ca?: string) =>
+    new VaultSource(clientFor(t, { address }, login, { ca }), LARGE).read()
+  assert.match(
+    (await faultOf(read())).message,
+    /signed by nobody trusted here; .*TOLLGATE_VAULT_CA/,
+  )
+  assert.match((await faultOf(read(caPem))).message, /does not know the token it was shown \(403\)/)
+  const plainly = address.replace('https:', 'http:')
+  const fault = await faultOf(
+    new VaultSource(clientFor(t, { address: plainly }, login), LARGE).read(),
+  )
+  assert.match(fault.message, /speaks TLS and was asked without \(status 400\); write .* https:/)
 })

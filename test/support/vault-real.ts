@@ -1,6 +1,6 @@
 /** A real Vault in its development mode: unsealed, in memory, on a free port of 127.0.0.1. */
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -17,25 +17,50 @@ const AUDIENCE = 'vault'
 
 type Json = Readonly<Record<string, unknown>>
 
+/** Starts Vault with a certificate of a CA that nobody knows yet; it ends with the test. */
+export async function startVaultWithTls(
+  t: TestContext,
+): Promise<{ readonly address: string; readonly caPem: string }> {
+  const folder = await mkdtemp(join(tmpdir(), 'tollgate-vault-tls-'))
+  const [port] = await freePorts(1)
+  await startProcess(t, { folder, port, more: ['-dev-tls', `-dev-tls-cert-dir=${folder}`] })
+  const caPem = await readFile(join(folder, 'vault-ca.pem'), 'utf8')
+  return { address: `https://127.0.0.1:${port}`, caPem }
+}
+
 /** Starts Vault; it ends with the test. */
 export async function startVault(t: TestContext): Promise<VaultServer> {
   const folder = await mkdtemp(join(tmpdir(), 'tollgate-vault-'))
   const rootToken = randomBytes(16).toString('hex')
   const [port] = await freePorts(1)
   const address = `http://127.0.0.1:${port}`
-  const child = new Child(
-    tool('vault'),
-    ['server', '-dev', `-dev-listen-address=127.0.0.1:${port}`, '-dev-no-store-token'],
-    { env: { ...process.env, HOME: folder, VAULT_DEV_ROOT_TOKEN_ID: rootToken } },
-  )
+  const { child, unsealKey } = await startProcess(t, { folder, port, rootToken })
+  await untilReady(address, child)
+  return new RealVault({ address, rootToken, unsealKey })
+}
+
+interface ProcessOptions {
+  readonly folder: string
+  readonly port: number | undefined
+  readonly rootToken?: string
+  readonly more?: readonly string[]
+}
+
+async function startProcess(
+  t: TestContext,
+  { folder, port, rootToken, more = [] }: ProcessOptions,
+): Promise<{ readonly child: Child; readonly unsealKey: string }> {
+  const args = ['server', '-dev', `-dev-listen-address=127.0.0.1:${port}`, '-dev-no-store-token']
+  const child = new Child(tool('vault'), [...args, ...more], {
+    env: { ...process.env, HOME: folder, VAULT_DEV_ROOT_TOKEN_ID: rootToken },
+  })
   t.after(async () => {
     child.kill('SIGKILL')
     await child.exit
     await rm(folder, { recursive: true, force: true })
   })
   const unsealKey = await child.line('stdout', (line) => /^Unseal Key: (\S+)/.exec(line)?.[1])
-  await untilReady(address, child)
-  return new RealVault({ address, rootToken, unsealKey })
+  return { child, unsealKey }
 }
 
 async function untilReady(address: string, child: Child): Promise<void> {
