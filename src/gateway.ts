@@ -52,6 +52,8 @@ export interface GatewayOptions {
    * yet that only one gateway may have. It goes on when this resolves.
    */
   readonly mayOpen?: () => Promise<unknown>
+  /** Told when connections are accepted, before anybody else is. */
+  readonly onServing?: () => void
   /** Has another gateway take this one's place, for the command; undefined where nobody can. */
   readonly restart?: (() => Promise<RestartAnswer>) | undefined
 }
@@ -82,7 +84,7 @@ export interface Gateway {
  */
 export async function openGateway(
   config: Config,
-  { version, log, sockets = {}, mayOpen, restart }: GatewayOptions,
+  { version, log, sockets = {}, mayOpen, onServing, restart }: GatewayOptions,
 ): Promise<Gateway> {
   /** What has been opened, closed in reverse order. */
   const opened: { close(): unknown }[] = []
@@ -275,6 +277,7 @@ export async function openGateway(
       admin = new URL((await listener.start()).address).host
     }
     const addresses = { grpc: await open('grpc'), http: await open('http'), admin }
+    onServing?.()
     notices.listening(addresses)
     return addresses
   }

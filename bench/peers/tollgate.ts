@@ -60,5 +60,7 @@ function environment(setting: Setting): Record<string, string> {
     TOLLGATE_TOKENS: setting.tokens.map((token, index) => `bench${index}=${token}`).join(','),
     TOLLGATE_MAX_CONNECTIONS_PER_PEER: '10000',
     TOLLGATE_BAN_STRIKES: 'off',
+    // What is measured is the process that serves.
+    TOLLGATE_PARENT: 'off',
   }
 }

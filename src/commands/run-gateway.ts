@@ -12,6 +12,9 @@ import { ensureStateDirectory } from './state-directory.ts'
 import { ownVersion } from './version.ts'
 import { welcome } from './welcome.ts'
 
+const NO_RESTART =
+  'SIGUSR2: this gateway has no parent that could replace it (TOLLGATE_PARENT=off); it goes on as it is'
+
 export interface RunOptions {
   /** Sockets that are open already. */
   readonly sockets?: GivenSockets | undefined
@@ -46,6 +49,7 @@ export async function runGateway(
       log,
       sockets,
       restart: tie && (() => tie.restart()),
+      onServing: () => tie?.report({ kind: 'serving' }),
       mayOpen: async () => {
         if (tie !== undefined) ({ isFirst } = await tie.mayOpen())
       },
@@ -54,7 +58,7 @@ export async function runGateway(
       void gateway.reload().catch((err) => log.error('internal', 'The reload failed', { err }))
     process.on('SIGHUP', onReload)
     if (tie !== undefined) tie.onReload = onReload
-    tie?.report({ kind: 'serving' })
+    else process.on('SIGUSR2', () => log.warn('notice', NO_RESTART))
     if (standIns.token !== undefined && isFirst) {
       stdout.write(await welcome(standIns, gateway.addresses))
     }
@@ -82,6 +86,7 @@ function stopOrder(tie: ParentTie): Promise<StopOrder> {
   const { promise, resolve } = Promise.withResolvers<StopOrder>()
   process.on('SIGTERM', (why) => resolve({ kind: 'stop', why }))
   process.on('SIGINT', () => {})
+  process.on('SIGUSR2', () => {})
   return Promise.race([promise, tie.ending])
 }
 

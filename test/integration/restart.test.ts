@@ -141,6 +141,20 @@ test('tollgate restart answers when the next gateway takes over', async (t) => {
   assertAccepted(await (await clientOf(t, gateway)).send())
 })
 
+test('tollgate restart without a parent, without a gateway, and mistyped', async (t) => {
+  const { gateway } = await start(t, { TOLLGATE_PARENT: 'off' })
+  const alone = await runTollgate(['restart', '--state-dir', gateway.folder])
+  assert.equal(alone.code, 70)
+  assert.match(alone.stderr, /runs without a parent .*TOLLGATE_PARENT=off/)
+  process.kill(gateway.pid, 'SIGUSR2')
+  await eventually(() => hasLogged(gateway, 'notice', /SIGUSR2: .* no parent/), 'words about it')
+  await gateway.stop()
+  const nobody = await runTollgate(['restart', '--state-dir', gateway.folder])
+  assert.deepEqual([nobody.code, nobody.stdout], [69, ''])
+  assert.match(nobody.stderr, /^tollgate restart: no gateway is running/)
+  assert.equal((await runTollgate(['restart', '--now'])).code, 64)
+})
+
 test('a next gateway that cannot start changes nothing, and everybody is told', async (t) => {
   const { gateway } = await start(t)
   const [first] = children(gateway)
@@ -205,6 +219,28 @@ test('a gateway that was told to end by hand is started again', async (t) => {
   process.kill(children(gateway)[0] ?? 0, 'SIGTERM')
   await gateway.logged('listening', 2)
   assertAccepted(await (await clientOf(t, gateway)).send())
+})
+
+test('an idle HTTP/1.1 connection is not closed at once, but with its next answer', async (t) => {
+  const { gateway } = await start(t)
+  const client = await clientOf(t, gateway, 'HTTP/1.1')
+  assertAccepted(await client.send())
+  process.kill(gateway.pid, 'SIGUSR2')
+  await gateway.logged('listening', 2)
+  const answer = await client.send()
+  assertAccepted(answer)
+  assert.ok(answer.wasReused)
+  assert.equal(answer.headers.connection, 'close')
+  assert.equal((await client.send()).wasReused, false)
+  // With its last connection the one before has ended, long before its drain time is over.
+  await gateway.logged('stop', 1)
+})
+
+test('SIGUSR2 that reaches the gateway itself does it no harm', async (t) => {
+  const { gateway } = await start(t)
+  process.kill(children(gateway)[0] ?? 0, 'SIGUSR2')
+  assertAccepted(await (await clientOf(t, gateway)).send())
+  await gateway.stop()
 })
 
 test('SIGHUP goes to the gateway', async (t) => {
