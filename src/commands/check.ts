@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Config, parseConfig } from '../config/config.ts'
 import { readTextFile } from '../secrets/file-edit.ts'
+import { FileTruth } from '../secrets/file-truth.ts'
 import { openSource, type PlaceSettings } from '../secrets/open-source.ts'
 import type { Place } from '../secrets/place.ts'
 import { parseTokenList } from '../stores/token-list.ts'
@@ -87,7 +88,9 @@ async function lookAtTokens(config: Config): Promise<readonly Finding[]> {
     return [{ level: 'note', text }]
   }
   const places = given.length > 0 ? given : tokenPlacesOf({ ...config, tokensFile: own })
-  const settings = await placeSettingsOf(config)
+  const settings = placeSettingsOf(config)
+  // Told with each place that needs them.
+  settings.catch(() => undefined)
   const sets: TokenSet[] = []
   const findings = await Promise.all(
     places.map((place) =>
@@ -103,13 +106,18 @@ async function lookAtTokens(config: Config): Promise<readonly Finding[]> {
   return [...findings, await inWords('tokens', async () => findingOfSet(joinTokenSets(sets)))]
 }
 
-async function setAt(place: Place, config: Config, settings: PlaceSettings): Promise<TokenSet> {
+async function setAt(
+  place: Place,
+  config: Config,
+  settings: Promise<PlaceSettings>,
+): Promise<TokenSet> {
   if (place.scheme === 'env') return parseTokenList(config.tokens?.reveal() ?? '')
-  const source = await openSource(place, settings)
+  const isFile = place.scheme === 'file'
+  const source = isFile ? new FileTruth(place.path) : await openSource(place, await settings)
   try {
     const versions = await source.read(AbortSignal.timeout(SOURCE_MS))
     const [current] = versions
-    if (place.scheme !== 'file') return contentFrom(versions, place).set
+    if (!isFile) return contentFrom(versions, place).set
     if (current?.text === undefined) throw new Error(`there is no file ${place.path}`)
     return parseTokenSet(current.text, place.path)
   } finally {

@@ -166,6 +166,15 @@ const CHECKS: Readonly<Record<string, Check>> = {
     assert.equal(Object.keys(await aws.labels('again')).length, 2)
   },
 
+  async 'a set that AWS would not take is told before it is sent'(aws, t) {
+    await aws.create('large', 'one')
+    const truth = await truthOf(t, 'large')
+    const { version } = await truth.readCurrent()
+    const { message } = await faultOf(truth.write('x'.repeat(65_537), version))
+    assert.match(message, /the new value has 65537 bytes, and AWS takes 65536/)
+    assert.equal(await truth.write('x'.repeat(65_536), version), true)
+  },
+
   async 'a token is delivered alone, again, and into a secret that is made for it'(aws, t) {
     const delivery = await deliveryTo(t, 'aws:agent/token')
     assert.equal(await delivery.check(), 'would make the secret aws:agent/token with the token')

@@ -4,12 +4,15 @@
  * read. AWS refuses the move where AWSCURRENT is elsewhere by then.
  */
 import { hash } from 'node:crypto'
+import { SourceFault } from '../source-fault.ts'
 import type { Truth, Version } from '../truth.ts'
 import type { AwsSecret } from './secrets.ts'
 
 /** The version of a secret that has none. */
 const ABSENT = 'absent'
 const LABEL_PREFIX = 'TOLLGATE-'
+/** What AWS takes for a secret. */
+const MAX_BYTES = 65_536
 
 export class AwsTruth implements Truth {
   readonly place: string
@@ -30,6 +33,7 @@ export class AwsTruth implements Truth {
    * again after it was cut off goes on with the version that the first try has put there.
    */
   async write(text: string, version: string): Promise<boolean> {
+    this.#assertFits(text)
     // From 32 to 64 characters; AWS takes it as the id of the version.
     const id = hash('sha256', `${version}\n${text}`)
     const current = (await this.readCurrent()).version
@@ -50,5 +54,16 @@ export class AwsTruth implements Truth {
 
   async close(): Promise<void> {
     this.#secret.close()
+  }
+
+  #assertFits(text: string): void {
+    const bytes = Buffer.byteLength(text)
+    if (bytes <= MAX_BYTES) return
+    throw new SourceFault(
+      this.place,
+      `the new value has ${bytes} bytes, and AWS takes ${MAX_BYTES}`,
+      'take out tokens that have ended, or spread the set over several secrets',
+      { isTemporary: false },
+    )
   }
 }
