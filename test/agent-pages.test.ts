@@ -4,8 +4,13 @@
  */
 import assert from 'node:assert/strict'
 import { globSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { pathToFileURL } from 'node:url'
+import { testCa } from './support/certs.ts'
+import { runToEnd } from './support/child.ts'
 import { ROOT } from './support/tools.ts'
 
 const PAGES = globSync('docs/agents/*.md', { cwd: ROOT }).toSorted()
@@ -59,6 +64,29 @@ for (const { page, file, isWhole, code } of BLOCKS) {
     }
   })
 }
+
+test('docs/agents/javascript.md: its examples run', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'agent-pages-'))
+  t.after(() => rm(folder, { recursive: true, force: true }))
+  await writeFile(join(folder, 'token'), 'a-token-of-the-tests')
+  await writeFile(join(folder, 'ca.pem'), (await testCa()).cert)
+  const examples = [...read('docs/agents/javascript.md').matchAll(/^```js\n(.*?)^```/gms)]
+    .map(([, code = '']) => code)
+    .filter((code) => code.includes('new TokenFile('))
+  assert.equal(examples.length, 2)
+  for (const code of examples) {
+    const provider = join(ROOT, 'test/real/agents/javascript/otlp-token.mjs')
+    const program = code
+      .replace('./otlp-token.mjs', pathToFileURL(provider).href)
+      .replace('/run/agent/token', join(folder, 'token'))
+      .replace('/etc/tollgate/ca.pem', join(folder, 'ca.pem'))
+      .concat('console.log(token.token, typeof exporter.export)')
+    const ended = await runToEnd(process.execPath, ['--input-type=module', '-e', program], {
+      cwd: ROOT,
+    })
+    assert.equal(ended.stdout, 'a-token-of-the-tests function', ended.stderr)
+  }
+})
 
 function trimmed(text: string): string[] {
   return text
