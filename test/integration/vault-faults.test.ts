@@ -458,3 +458,15 @@ test('a token that was given may be renewed by somebody else', async (t) => {
   await eventually(() => performance.now() > firstEndMs, 'the end it had at first')
   await isAsBefore(server, source)
 })
+
+test('a given token that comes to its end is not renewed ever faster', async (t) => {
+  const server = await startStandInVault(t)
+  await server.put('otel/tokens', SET)
+  await server.writePolicy('all', 'path "secret/*" {\n  capabilities = ["read"]\n}\n')
+  const token = await server.makeToken(['all'], 3, 3)
+  const source = new VaultSource(clientFor(t, server, { kind: 'token', token }), PLACE)
+  await source.read()
+  await eventually(() => server.memory.token(token) === undefined, 'its end')
+  assert.match((await faultOf(source.read(), token)).message, /does not know the token/)
+  assert.equal(server.count(/renew-self/), 1)
+})

@@ -289,6 +289,19 @@ const leases: Readonly<Record<string, Check>> = {
     assert.deepEqual(await readText(source), SET)
   },
 
+  async 'a token that was given and has come to its greatest age is told'(server, t) {
+    await server.put('aged/tokens', SET)
+    await server.writePolicy('aged', policy('aged/tokens', 'read'))
+    const token = await server.makeToken(['aged'], 2, 2)
+    const source = new VaultSource(
+      clientFor(t, server, { kind: 'token', token }),
+      placeOf('vault:secret/aged/tokens'),
+    )
+    await source.read()
+    await eventually(async () => (await server.tokensWith('aged')).length === 0, 'its end')
+    assert.match((await faultOf(source.read(), token)).message, /does not know the token .*\(403\)/)
+  },
+
   async 'a token at its greatest age is replaced before it ends'(server, t) {
     await server.put('old/tokens', SET)
     await server.writePolicy('old', policy('old/tokens', 'read'))

@@ -158,8 +158,9 @@ class RealVault implements VaultServer {
     return { role, sign }
   }
 
-  async makeToken(policies: readonly string[], ttlSeconds = 3600) {
-    const body = { policies, ttl: `${ttlSeconds}s`, no_parent: true }
+  async makeToken(policies: readonly string[], ttlSeconds = 3600, maxTtlSeconds = 0) {
+    const explicit_max_ttl = `${maxTtlSeconds}s`
+    const body = { policies, ttl: `${ttlSeconds}s`, explicit_max_ttl, no_parent: true }
     const answer = await this.#askWhole('POST', 'auth/token/create', body)
     return String((answer.auth as Json).client_token)
   }

@@ -44,7 +44,12 @@ export interface VaultServer {
   mountKv(path: string, version: 1 | 2): Promise<void>
   makeAppRole(options: AppRoleOptions): Promise<AppRole>
   makeJwtRole(policies: readonly string[]): Promise<JwtRole>
-  makeToken(policies: readonly string[], ttlSeconds?: number): Promise<string>
+  /** `maxTtlSeconds`: its greatest age, however often it is renewed. */
+  makeToken(
+    policies: readonly string[],
+    ttlSeconds?: number,
+    maxTtlSeconds?: number,
+  ): Promise<string>
   /** Wraps something that is no secret id. */
   wrapOther(): Promise<string>
   /** Writes a version of a secret below `secret/`. */

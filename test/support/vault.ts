@@ -147,8 +147,8 @@ export class StandInVault implements VaultServer {
     return { role, sign }
   }
 
-  async makeToken(policies: readonly string[], ttlSeconds = 3600) {
-    return this.memory.addToken(['default', ...policies], ttlSeconds).id
+  async makeToken(policies: readonly string[], ttlSeconds = 3600, maxTtlSeconds = 0) {
+    return this.memory.addToken(['default', ...policies], ttlSeconds, { maxTtlSeconds }).id
   }
 
   async wrapOther() {

@@ -224,7 +224,7 @@ export class Secret {
         { isTemporary: false },
       )
     }
-    if (says(answer, 'ersioned data')) {
+    if (says(answer, 'versioned data')) {
       return new VaultFault(
         `the mount ${spot.mount} is being turned into KV version 2 (${status})`,
         'nothing: it is back in a moment',

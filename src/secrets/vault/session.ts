@@ -158,11 +158,13 @@ export class Session {
     const grant = grantOf(answer)
     // The request may have taken long: somebody else may have logged in.
     if (this.#lease !== lease) return true
-    this.#take(
-      { ...grant, token: lease.token },
-      { askedMs, era, firstLengthMs: lease.firstLengthMs },
-    )
-    return grant.lengthMs === 0 || grant.lengthMs >= lease.firstLengthMs * CAPPED_PART
+    if (grant.lengthMs === 0) return false
+    const { firstLengthMs } = lease
+    const isCapped = grant.lengthMs < firstLengthMs * CAPPED_PART
+    // A token without a successor would be renewed ever faster as it comes to its end.
+    const isRenewable = grant.isRenewable && (!isCapped || this.#login.isRepeatable)
+    this.#take({ ...grant, isRenewable, token: lease.token }, { askedMs, era, firstLengthMs })
+    return !isCapped
   }
 }
 
