@@ -119,6 +119,25 @@ test('kill -9 takes at most the last seconds of the ledger with it', async (t) =
   assert.equal(row?.lastUse?.address, '127.0.0.1')
 })
 
+test('a gateway that is replaced hands its ledger to the next one', async (t) => {
+  const collector = await startCollector()
+  t.after(() => collector.die())
+  await using gateway = await spawnGateway({
+    collector: { grpc: `127.0.0.1:${collector.grpcPort}` },
+    env: { TOLLGATE_PARENT: 'on' },
+  })
+  const caPem = await readFile(gateway.certificate, 'utf8')
+  const client = new Client({ way: 'gRPC', address: gateway.grpc, caPem, token: TOKEN })
+  t.after(() => client.close())
+  assertAccepted(await client.send())
+  client.close()
+  process.kill(gateway.pid, 'SIGUSR2')
+  await gateway.logged('listening', 2)
+  await gateway.logged('stop', 1)
+  const [row] = (await pageOf(gateway.admin)).tokens
+  assert.equal(row?.requests, 1)
+})
+
 for (const way of WAYS) {
   test(`${way}: a late token is accepted until its holder uses the newer one`, async (t) => {
     const expiresAt = ago(HOUR_MS)
