@@ -63,7 +63,7 @@ describe('what the documentation names exists', () => {
       for (const { name, sub, flags } of commandsIn(text)) {
         const help = await helpOf(name)
         assert.ok(help !== undefined, `there is no command tollgate ${name}`)
-        if (sub !== '' && (name === 'token' || name === 'bans'))
+        if (sub !== '' && ['token', 'bans', 'rotate'].includes(name))
           assert.match(help, new RegExp(`tollgate ${name} [a-z|]*\\b${sub}\\b`), `${name} ${sub}`)
         for (const flag of flags)
           assert.ok(help.includes(flag), `tollgate ${name} knows no ${flag}`)

@@ -11,7 +11,7 @@ import type { Plan, Rotation, RotationEvent, Standing } from '../rotation/rotati
 import { RotationFault } from '../rotation/rotation-fault.ts'
 import { AnotherRun, takeRunLock } from '../rotation/run-lock.ts'
 import { readSet } from '../rotation/set-edit.ts'
-import { iso, isUsable } from '../rotation/set-entries.ts'
+import { type Entry, iso, isUsable, modelOf } from '../rotation/set-entries.ts'
 import { onDate } from '../rotation/words.ts'
 import type { World } from '../rotation/world.ts'
 import { SourceFault } from '../secrets/source-fault.ts'
@@ -44,6 +44,10 @@ interface Run {
   readonly settings: RotateSettings
   readonly io: CommandIo
   readonly events: RotationEvent[]
+  /** The set as it was at the start, where it could be read: most holders are not due. */
+  entries: readonly Entry[]
+  /** Holders whose rotation was seen under way. */
+  readonly seen: Set<string>
 }
 
 /** Resolves with the exit code. What is wrong before anything was begun is thrown. */
@@ -52,14 +56,14 @@ export async function runRotations(
   settings: RotateSettings,
   io: CommandIo,
 ): Promise<number> {
-  const run: Run = { options, settings, io, events: [] }
+  const run: Run = { options, settings, io, events: [], entries: [], seen: new Set() }
   if (!options.isDryRun) await ensureStateDirectory(settings.stateDir)
   const holders = await holdersOf(run)
   const told = new Map<string, string>()
   let left = holders
   const results = new Map<string, Result>()
   for (;;) {
-    for (const result of await pass(left, run)) {
+    for (const result of await passOrWait(left, run)) {
       results.set(result.holder, result)
       say(result, run, told)
     }
@@ -70,6 +74,17 @@ export async function runRotations(
   }
   conclude([...results.values()], run)
   return Math.max(OK, ...[...results.values()].map(exitCodeOf))
+}
+
+/** With --wait, another run at work is waited for, too. */
+async function passOrWait(holders: readonly string[], run: Run): Promise<readonly Result[]> {
+  try {
+    return await pass(holders, run)
+  } catch (error) {
+    if (!(error instanceof AnotherRun && run.options.isWaiting)) throw error
+    const standing = { kind: 'stopped', words: error.message, isTemporary: true } as const
+    return holders.map((holder) => ({ holder, standing }))
+  }
 }
 
 /** One pass over these holders, with the lock held; asleep it is not, so that others may act. */
@@ -94,18 +109,21 @@ async function pass(holders: readonly string[], run: Run): Promise<readonly Resu
 async function runOne(holder: string, run: Run): Promise<Result> {
   const { settings, options } = run
   const rotation = await journalOf(settings).load(holder)
+  if (rotation === undefined && run.seen.has(holder))
+    return { holder, standing: { kind: 'not due', words: 'another run has ended the rotation' } }
+  const early = notDue(modelOf(run.entries, holder, CLOCK.now().wallMs), run)
+  if (rotation === undefined && early !== undefined) return { holder, standing: early }
   const world = await openWorld(rotation?.plan.truth ?? options.truth ?? settings.truth, run)
   try {
     if (rotation !== undefined) {
-      tellDifferences(rotation, run)
+      if (!run.seen.has(holder)) tellDifferences(rotation, run)
+      run.seen.add(holder)
       return { holder, id: rotation.id, standing: await advance(rotation, world) }
     }
     const beginning = await beginningOf(holder, world)
-    const due = options.everyMs === undefined ? 0 : dueMs(beginning.model, options.everyMs)
-    if (due > CLOCK.now().wallMs) {
-      const words = `token ${beginning.model.id} is not due before ${onDate(due)}; nothing to do`
-      return { holder, standing: { kind: 'not due', words } }
-    }
+    // Another run may have been quicker since the set was read first.
+    const late = notDue(beginning.model, run)
+    if (late !== undefined) return { holder, standing: late }
     const plan = planOf(holder, world.truth.place, run)
     const { obstacles } = await preflight(plan, beginning, world)
     if (obstacles.length > 0) {
@@ -113,6 +131,7 @@ async function runOne(holder: string, run: Run): Promise<Result> {
       return { holder, standing: { kind: 'stopped', words, isTemporary: false } }
     }
     const begun = await begin(holder, plan, world)
+    run.seen.add(holder)
     return { holder, id: begun.id, standing: await advance(begun, world) }
   } catch (error) {
     if (!(error instanceof SourceFault)) throw error
@@ -121,6 +140,15 @@ async function runOne(holder: string, run: Run): Promise<Result> {
   } finally {
     await world.truth.close().catch(() => undefined)
   }
+}
+
+/** Why nothing is begun yet for the holder of a token; undefined where it is time. */
+function notDue(model: Entry | undefined, { options }: Run) {
+  if (options.everyMs === undefined || model === undefined) return undefined
+  const due = dueMs(model, options.everyMs)
+  if (due <= CLOCK.now().wallMs) return undefined
+  const words = `token ${model.id} is not due before ${onDate(due)}; nothing to do`
+  return { kind: 'not due', words } as const
 }
 
 /** What would be done for a holder; nothing is. */
@@ -182,6 +210,7 @@ async function holdersOf(run: Run): Promise<readonly string[]> {
       if (underWay.length === 0) throw error
       return []
     })
+    run.entries = entries
     const nowMs = CLOCK.now().wallMs
     const usable = entries.filter((entry) => isUsable(entry, nowMs)).map(({ holder }) => holder)
     const known = [...new Set([...underWay, ...usable])]

@@ -63,7 +63,7 @@ export async function worldOf(
   settings: RotateSettings,
   tell: (event: RotationEvent) => Promise<void>,
 ): Promise<World> {
-  const places: PlaceSettings = await placeSettingsOf(settings.config)
+  const places = await placesOf(settings)
   const { dokployUrl: url, dokployApiKey } = settings.config
   const dokploy = { url, apiKey: dokployApiKey?.reveal() }
   return {
@@ -76,6 +76,15 @@ export async function worldOf(
     tell,
   }
 }
+
+/** One for all places of a run: those in Vault then log in once. */
+function placesOf(settings: RotateSettings): Promise<PlaceSettings> {
+  const known = PLACES.get(settings) ?? placeSettingsOf(settings.config)
+  PLACES.set(settings, known)
+  return known
+}
+
+const PLACES = new WeakMap<RotateSettings, Promise<PlaceSettings>>()
 
 export function gatewaysOf({ stateDir }: RotateSettings): GatewayCalls {
   return new GatewayCalls(controlSocketPath(stateDir))

@@ -61,6 +61,8 @@ export class GatewayCalls implements Gateways {
   #why(gateway: string, error: unknown): string {
     const { code, name, message } = error as NodeJS.ErrnoException
     const where = gateway === LOCAL ? this.#socketPath : new URL(gateway).host
+    if (code === 'ECONNREFUSED' && gateway === LOCAL)
+      return `nobody listens on ${where}; start the gateway, or remove that file if none is to run here`
     if (code === 'ENOENT' || code === 'ECONNREFUSED') return `nobody listens on ${where}`
     if (code === 'EACCES') return `this user may not open ${where}; run this as the gateway's user`
     if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return `the name in ${where} is not known`

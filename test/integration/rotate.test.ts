@@ -286,6 +286,31 @@ test('a place that is in the way stops the rotation, which goes on when it is no
   )
 })
 
+test('tokens that are made and revoked meanwhile are not lost', async (t) => {
+  const { gateway, tokenFile, rotate } = await scene(t)
+  const env = { TOLLGATE_STATE_DIR: gateway.folder, TOLLGATE_TOKENS_FILE: gateway.tokensFile }
+  const names = ['a', 'b', 'c', 'd', 'e']
+  const [rotated, ...created] = await Promise.all([
+    rotate('--deliver', `file:${tokenFile}`, '--holder', HOLDER),
+    ...names.map((name) => runTollgate(['token', 'create', '--holder', name], env)),
+  ])
+  for (const { code, stderr } of [rotated, ...created]) assert.equal(code, 0, stderr)
+  const { tokens } = JSON.parse(await readFile(gateway.tokensFile, 'utf8'))
+  const holders = tokens.map(({ holder }: { holder: string }) => holder)
+  assert.deepEqual(holders.toSorted(), [...names, HOLDER, HOLDER].toSorted())
+})
+
+test('a run that waits ends when another one goes back', async (t) => {
+  const { tokenFile, rotate } = await scene(t)
+  const args = ['--deliver', `file:${tokenFile}`, '--every', '1d']
+  assert.equal((await rotate(...args)).code, 0)
+  const waiting = rotate(...args, '--wait')
+  await eventually(async () => (await rotate('abort', '--keep')).code === 0, 'the lock free')
+  const { code, stdout, stderr } = await waiting
+  assert.equal(code, 0, stderr)
+  assert.match(stdout, /another run has ended the rotation|is not due before/)
+})
+
 test('the tokens of all holders, each to its own place', async (t) => {
   const { gateway, tokenFile, rotate } = await scene(t)
   await gateway.writeTokens([
