@@ -93,14 +93,15 @@ export class FrontDoor {
 
   /**
    * Stops accepting, asks clients to leave, and resolves when the last call has ended and its answer
-   * has gone out. `isPatient`: when the last connection has ended, and idle HTTP/1.1 connections are
-   * left until their next answer, for closing one may cross with a request on its way.
+   * has gone out. `isPatient`: when the last connection has ended, those in their handshake included,
+   * and idle HTTP/1.1 connections are left until their next answer, for closing one may cross with a
+   * request on its way.
    */
   async drain({ isPatient = false }: { readonly isPatient?: boolean } = {}): Promise<void> {
     this.stopAccepting()
     const http1End = this.#http1.drain({ keepsIdle: isPatient })
     const connectionsEnd = Promise.all([http1End, this.#http2.drain()])
-    if (isPatient) await connectionsEnd
+    if (isPatient) await Promise.all([connectionsEnd, this.#listener.ended()])
     do {
       if (this.#calls > 0) await new Promise<void>((resolve) => (this.#onEmpty = resolve))
       // A call may still come from a client that has not read its GOAWAY.

@@ -76,7 +76,8 @@ export class Http2Engine {
       this.#nowMs,
     )
     this.#connections.set(connection, link.peer.key)
-    if (this.#isDraining) connection.leave()
+    // Its handshake was under way when the drain began; its first request may be here already.
+    if (this.#isDraining) this.#dismiss(connection)
     if (this.#ticker !== undefined) return
     this.#tickedMs = this.#options.nowMs()
     this.#ticker = setInterval(this.#tick, TICK_MS).unref()
@@ -89,11 +90,15 @@ export class Http2Engine {
   async drain(): Promise<void> {
     this.#isDraining = true
     const endings = [...this.#connections.keys()].map((connection) => {
-      connection.announceEnd()
-      setTimeout(() => connection.leave(), GOAWAY_PAUSE_MS)
+      this.#dismiss(connection)
       return new Promise((resolve) => connection.socket.once('close', resolve))
     })
     await Promise.all(endings)
+  }
+
+  #dismiss(connection: ServerConnection): void {
+    connection.announceEnd()
+    setTimeout(() => connection.leave(), GOAWAY_PAUSE_MS)
   }
 
   /** Connections open now. */

@@ -154,6 +154,16 @@ export class Listener {
     for (const server of this.#servers) server.close()
   }
 
+  /** Resolves when every connection that is open now has ended, those in their handshake included. */
+  async ended(): Promise<void> {
+    await Promise.all(
+      Array.from(
+        this.#sockets,
+        (socket) => new Promise((resolve) => socket.once('close', resolve)),
+      ),
+    )
+  }
+
   /** Stops accepting and ends every connection at once, those in their handshake included. */
   destroy(): void {
     this.close()

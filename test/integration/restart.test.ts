@@ -5,13 +5,17 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
+import { type IncomingMessage, request } from 'node:http'
+import { connect as connectHttp2 } from 'node:http2'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { connect as connectTls } from 'node:tls'
 import { assertAccepted } from '../support/answers.ts'
 import { Client, WAYS } from '../support/client.ts'
 import { type ScriptedCollector, startCollector } from '../support/collector.ts'
 import { eventually } from '../support/eventually.ts'
+import { sumOf } from '../support/exposition.ts'
 import { startLoad } from '../support/load.ts'
 import { runTollgate } from '../support/run-command.ts'
 import { type Gateway, spawnGateway, TOKEN } from '../support/spawn-gateway.ts'
@@ -91,6 +95,45 @@ for (const way of WAYS) {
     assertAccepted(await (await clientOf(t, gateway, way)).send())
     collector.resumeReading()
     assertAccepted(await answer)
+  })
+}
+
+for (const protocol of ['h2', 'http/1.1'] as const) {
+  test(`${protocol}: who is in the middle of the handshake when the gateway is replaced is served`, async (t) => {
+    const { gateway } = await start(t)
+    const [host = '', port] = gateway.http.split(':')
+    const raw = connect(Number(port), host)
+    t.after(() => raw.destroy())
+    await eventually(
+      async () => sumOf(await gateway.metrics(), 'tollgate_connections') === 1,
+      'the connection',
+    )
+    process.kill(gateway.pid, 'SIGUSR2')
+    await gateway.logged('listening', 2)
+    const ca = await readFile(gateway.certificate, 'utf8')
+    const socket = connectTls({
+      socket: raw,
+      ca,
+      servername: 'localhost',
+      ALPNProtocols: [protocol],
+    })
+    const headers = { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/x-protobuf' }
+    if (protocol === 'h2') {
+      const session = connectHttp2('https://localhost', { createConnection: () => socket })
+      const stream = session.request({ ':method': 'POST', ':path': '/v1/traces', ...headers })
+      stream.end()
+      const [answer] = (await once(stream, 'response')) as [Record<string, unknown>]
+      assert.equal(answer[':status'], 200)
+    } else {
+      const options = {
+        createConnection: () => socket,
+        method: 'POST',
+        path: '/v1/traces',
+        headers,
+      }
+      const [answer] = (await once(request(options).end(), 'response')) as [IncomingMessage]
+      assert.deepEqual([answer.statusCode, answer.headers.connection], [200, 'close'])
+    }
   })
 }
 
