@@ -146,6 +146,19 @@ describe('dokploy:application', () => {
     )
   })
 
+  it('does not take a task for good that is seen running once', async () => {
+    const app = dokploy.addService('application', 'app1', ENV)
+    const looks = 'docker.getServiceContainersByAppName'
+    dokploy.before(looks, () => undefined)
+    dokploy.before(looks, () => undefined)
+    dokploy.before(looks, () => {
+      const [task] = app.tasks
+      assert.ok(task?.currentState?.startsWith('Running') === true)
+      Object.assign(task, { state: 'shutdown', currentState: 'Failed 1 second ago' })
+    })
+    await assert.rejects((await deliveryTo(APP)).deliver(NEW), fault(/: the new task failed, and/))
+  })
+
   it('tells when the new task dies and Swarm goes back', async () => {
     const app = dokploy.addService('application', 'app1', ENV)
     app.crashes = true

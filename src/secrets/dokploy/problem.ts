@@ -57,7 +57,9 @@ const MIN_SECRET_LETTERS = 4
  */
 export function said(message: string, key: string, environments: readonly string[]): string {
   const values = environments
-    .flatMap((text) => [...readDotenv(text).map(({ value }) => value), ...text.split(/\r?\n/)])
+    .flatMap((text) => [text, ...readDotenv(text).map(({ value }) => value)])
+    // What is quoted may be a part of it: one line of a certificate, a line that sets no variable.
+    .flatMap((text) => [text, ...text.split(/\r?\n/)])
     .filter((value) => value.length >= MIN_SECRET_LETTERS)
     .toSorted((a, b) => b.length - a.length)
   const [shown = ''] = message.split(/failed query|\bparams:/i, 1)

@@ -40,6 +40,11 @@ describe('said', () => {
     )
   })
 
+  it('leaves nothing of a part of the environment either', () => {
+    const env = 'PEM="line-one\nline-two\nline-three"\r\njunk-line\r\n'
+    assert.equal(said('no: line-two, junk-line', 'key', [env]), 'no: [token], [token]')
+  })
+
   it('ends where a database query begins, and is short', () => {
     assert.equal(said('Oh: Failed query: update x params: y', 'key', []), 'Oh:')
     assert.equal(said('x'.repeat(1000), 'key', []).length, 301)
