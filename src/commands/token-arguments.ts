@@ -63,10 +63,28 @@ export function idFrom(positionals: readonly string[]): string {
   return id
 }
 
-/** The token file: the option, else TOLLGATE_TOKENS_FILE, else tokens.json in the state directory. */
+/**
+ * The token file: the option, else TOLLGATE_TOKENS_FILE, else the one file in TOLLGATE_TOKENS_SOURCE,
+ * else tokens.json in the state directory.
+ *
+ * @throws {UsageError} where tokens come from several files, or from other places alone: a file that
+ * the gateway does not read would be edited.
+ */
 export function fileFrom(option: string | undefined, { env }: CommandIo): string {
   const fallback = join(env.TOLLGATE_STATE_DIR || '.tollgate', DEFAULT_NAME)
-  return option || env.TOLLGATE_TOKENS_FILE || fallback
+  const given = option || env.TOLLGATE_TOKENS_FILE
+  if (given) return given
+  const places = (env.TOLLGATE_TOKENS_SOURCE ?? '').split(',').map((place) => place.trim())
+  const files = places.flatMap((place) => /^file:(.+)$/.exec(place)?.[1] ?? [])
+  if (places.every((place) => place === '')) return fallback
+  const [file, second] = files
+  if (file === undefined)
+    throw new UsageError(
+      `tokens come from ${places.join(', ')} (TOLLGATE_TOKENS_SOURCE), which tollgate rotate writes; name a file with --file to edit one`,
+    )
+  if (second !== undefined)
+    throw new UsageError('TOLLGATE_TOKENS_SOURCE has several files; name one with --file')
+  return file
 }
 
 /** The exit code for what went wrong; undefined for a bug of ours. */

@@ -30,8 +30,9 @@ Options of list, revoke and remove:
 
 Options of all:
   --json                prints the result as JSON on standard output
-  --file PATH           the token file (default: TOLLGATE_TOKENS_FILE, else tokens.json in
-                        TOLLGATE_STATE_DIR, else .tollgate/tokens.json)
+  --file PATH           the token file (default: TOLLGATE_TOKENS_FILE, else the file in
+                        TOLLGATE_TOKENS_SOURCE, else tokens.json in TOLLGATE_STATE_DIR,
+                        else .tollgate/tokens.json)
 
 list --file PATH shows that file with what the ledger in the state directory knows.
 A running gateway takes a changed file up by itself within a second.

@@ -17,10 +17,12 @@ const STALE = duration({ min: '1s', max: '36500d' })
 export async function list(args: readonly string[], io: CommandIo): Promise<number> {
   const { values } = parse(args, { ...ASKING, stale: STRING }, 0)
   const staleMs = values.stale === undefined ? undefined : staleMsFrom(values.stale)
-  const file = fileFrom(values.file, io)
   const stateDir = stateDirFrom(values['state-dir'], io.env)
-  const view = values.file === undefined ? viewTokens : viewFile
-  const { page, problem } = await view(file, stateDir)
+  const fileOf = () => fileFrom(values.file, io)
+  const { page, problem } =
+    values.file === undefined
+      ? await viewTokens(fileOf, stateDir)
+      : await viewFile(values.file, stateDir)
   if (problem !== undefined) io.stderr.write(`tollgate token: ${problem}\n`)
   const nowMs = Date.now()
   const isShown = ({ lastUsedAt }: TokenRow) =>
@@ -30,7 +32,7 @@ export async function list(args: readonly string[], io: CommandIo): Promise<numb
     io.stdout.write(tableOf(tokens, nowMs))
     return OK
   }
-  const entries = await entriesOf(file)
+  const entries = await entriesOf(fileOf)
   const shown = tokens.map((row) => ({ ...restOf(entries.get(row.id)), ...row }))
   io.stdout.write(`${JSON.stringify({ ...page, tokens: shown }, null, 2)}\n`)
   return OK
@@ -74,8 +76,9 @@ export function ago(time: string, nowMs: number): string {
 }
 
 /** What the file says of tokens beyond the page: scopes, addresses, limits, labels. */
-async function entriesOf(file: string): Promise<Map<string, TokenEntry>> {
+async function entriesOf(fileOf: () => string): Promise<Map<string, TokenEntry>> {
   try {
+    const file = fileOf()
     const { tokens } = documentFrom(await readTextFile(file), file)
     return new Map(tokens.map((entry) => [entry.id, entry]))
   } catch {

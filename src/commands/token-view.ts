@@ -19,13 +19,13 @@ export async function askTokens(stateDir: string): Promise<TokenPage> {
   return (await askGateway(stateDir, 'GET', '/tokens')) as unknown as TokenPage
 }
 
-/** The tokens in force at the running gateway, or those of the file where none runs. */
-export async function viewTokens(file: string, stateDir: string): Promise<TokenView> {
+/** The tokens in force at the running gateway, or those of the file where none runs: only then is it asked for. */
+export async function viewTokens(fileOf: () => string, stateDir: string): Promise<TokenView> {
   try {
     return { page: await askTokens(stateDir), problem: undefined }
   } catch (error) {
     if (!(error instanceof NoAnswerError)) throw error
-    const view = await viewFile(file, stateDir)
+    const view = await viewFile(fileOf(), stateDir)
     const problem = error.isNobodyThere ? view.problem : error.message
     return { ...view, problem }
   }

@@ -55,7 +55,10 @@ export async function remove(args: readonly string[], io: CommandIo): Promise<nu
   const id = idFrom(positionals)
   const file = fileFrom(values.file, io)
   if (values.force !== true) {
-    const { page, problem } = await viewTokens(file, stateDirFrom(values['state-dir'], io.env))
+    const { page, problem } = await viewTokens(
+      () => file,
+      stateDirFrom(values['state-dir'], io.env),
+    )
     if (problem !== undefined)
       throw new DataError(
         `it cannot be told when "${id}" was last used; --force removes it all the same: ${problem}`,

@@ -161,6 +161,24 @@ describe('token create', () => {
     assert.equal((await run(['create', '--holder=a'], '', env)).code, 0)
     assert.equal((await recordsIn(join(dir, 'state', 'tokens.json'))).length, 1)
   })
+
+  it('is one that the gateway reads', async () => {
+    const own = join(dir, 'own.json')
+    const create = (places: string) =>
+      run(['create', '--holder=a'], '', {
+        TOLLGATE_TOKENS_FILE: '',
+        TOLLGATE_TOKENS_SOURCE: places,
+      })
+    assert.equal((await create(`vault:secret/otel, file:${own}`)).code, 0)
+    assert.equal((await recordsIn(own)).length, 1)
+    const elsewhere = await create('vault:secret/otel,aws:otel')
+    assert.equal(elsewhere.code, 64)
+    assert.match(elsewhere.err, /tokens come from vault:secret\/otel, aws:otel .*tollgate rotate/)
+    assert.match(
+      (await create(`file:${own},file:b.json`)).err,
+      /several files; name one with --file/,
+    )
+  })
 })
 
 describe('a wrong command line', () => {
