@@ -470,3 +470,20 @@ test('a given token that comes to its end is not renewed ever faster', async (t)
   assert.match((await faultOf(source.read(), token)).message, /does not know the token/)
   assert.equal(server.count(/renew-self/), 1)
 })
+
+test('a token at its greatest age is replaced after one renewal', async (t) => {
+  const server = await startStandInVault(t)
+  await server.put('otel/tokens', SET)
+  await server.writePolicy('all', 'path "secret/*" {\n  capabilities = ["read"]\n}\n')
+  const { roleId, newSecretId } = await server.makeAppRole({
+    policies: ['all'],
+    ttlSeconds: 3,
+    maxTtlSeconds: 3,
+  })
+  const login = { kind: 'approle', roleId, secretId: await newSecretId() } as const
+  const source = new VaultSource(clientFor(t, server, login), PLACE)
+  await source.read()
+  await eventually(() => server.count(/approle\/login/) === 2, 'the second login')
+  assert.equal(server.count(/renew-self/), 1)
+  await isAsBefore(server, source)
+})
