@@ -179,6 +179,20 @@ test('whatever goes wrong while the gateway runs, the last good set stays', asyn
   }
 })
 
+test('one that does not answer does not keep the gateway from starting, or from stopping', async (t) => {
+  const aws = await startAws(t)
+  aws.stall()
+  const gateway = await startGateway(t, { env: { ...ENV, TOKENS: `tests=${TOKEN}` } })
+  const client = gateway.connect('gRPC')
+  assertAccepted(await client.send())
+  assertRefusedWith(await client.send({ token: OTHER }), 503, 14)
+  assert.match(
+    await readiness(gateway),
+    /^200 .*1 token is loaded; aws:otel\/tokens: (?:no answer yet|did not answer within 10 s)/,
+  )
+  await gateway.stop()
+})
+
 test('wrong credentials when the gateway starts', async (t) => {
   const aws = await startAws(t)
   aws.refuse('UnrecognizedClientException', 'The security token is invalid.')

@@ -65,6 +65,11 @@ export class AwsAnswers {
     this.#answer = (_, response) => response.end(body)
   }
 
+  /** From now on it takes requests and never answers. */
+  stall(): void {
+    this.#answer = () => {}
+  }
+
   /** Refuses connections. */
   async goAway(): Promise<void> {
     this.#server.closeAllConnections()

@@ -49,3 +49,22 @@ test('with TLS off no certificate is missed', () => {
   const { isReady } = readiness(well({ certificateNotAfterMs: () => undefined }), WALL_MS)
   assert.equal(isReady, true)
 })
+
+test('a place of tokens that is away is told, and no reason to take no requests', () => {
+  const tokenSources = () => [
+    { place: 'file:/tokens.json', problem: undefined },
+    { place: 'vault:secret/otel', problem: 'vault:secret/otel: it is sealed; unseal it' },
+    { place: 'aws:otel', problem: '2 problems\n  one\n  two' },
+  ]
+  const trouble = 'vault:secret/otel: it is sealed; unseal it; aws:otel: 2 problems'
+  const { isReady, conditions } = readiness(well({ tokenSources }), WALL_MS)
+  assert.equal(isReady, true)
+  const { words } = conditions.find(({ name }) => name === 'tokens') ?? {}
+  assert.equal(words, `2 tokens are loaded; ${trouble}`)
+  const without = readiness(well({ tokenSources, tokensLoaded: () => 0 }), WALL_MS)
+  assert.equal(without.isReady, false)
+  assert.equal(
+    without.conditions.find(({ name }) => name === 'tokens')?.words,
+    `no token is loaded, so nobody can be let in; ${trouble}`,
+  )
+})
