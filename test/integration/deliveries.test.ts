@@ -252,6 +252,17 @@ describe('exec:PATH', () => {
     await eventually(async () => !(await isRunning(child)), 'the end of what the program started')
   })
 
+  it('takes no success from a program that was asked to end', async (t) => {
+    const started = join(dir, 'started')
+    const text = await script("trap 'exit 0' TERM", `: > ${started}`, 'while :; do sleep 0.1; done')
+    const delivery = await open(text, { timeoutMs: 60_000 })
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const outcome = deliverFails(delivery, /was ended after 60 s without result/, true)
+    while (!existsSync(started)) await nextTurn()
+    t.mock.timers.tick(60_000)
+    await outcome
+  })
+
   it('does not wait for what a program leaves behind', async () => {
     const delivery = await open(await script('sleep 600 & echo $!'))
     const child = Number(await delivery.deliver(NEW))
