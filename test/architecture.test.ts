@@ -30,6 +30,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'config',
     'gateway',
     'observe',
+    'oidc',
     'otlp',
     'parent',
     'pipeline',

@@ -12,6 +12,7 @@ import { loadServerCredentials } from '../tls/credentials.ts'
 import { contentFrom, placeSettingsOf, tokenPlacesOf } from '../token-places.ts'
 import { type Look, lookAtGrpc, lookAtHttp } from './collector-check.ts'
 import type { CommandIo } from './io.ts'
+import { lookAtIssuers } from './issuer-check.ts'
 import { mistakeOf } from './mistake.ts'
 import { sendThrough, splitSendOptions } from './send-check.ts'
 
@@ -40,6 +41,8 @@ export async function runCheck(argv: readonly string[], io: CommandIo): Promise<
   const certificate = await lookAtCertificate(config)
   findings.push(...certificate.findings)
   findings.push(...(await lookAtTokens(config)))
+  for (const { isGood, words } of await lookAtIssuers(config))
+    findings.push({ level: isGood ? 'ok' : 'bad', text: words })
   findings.push(...(await lookAtCollectors(config)))
   if (send.isWanted) {
     const looks = await sendThrough(config, send, certificate.names).catch((error: unknown) => [
@@ -82,6 +85,7 @@ async function lookAtCertificate(
 async function lookAtTokens(config: Config): Promise<readonly Finding[]> {
   const given = tokenPlacesOf(config)
   const own = join(config.stateDir, 'tokens.json')
+  if (given.length === 0 && config.jwtIssuers.length > 0) return []
   const isFirst = given.length === 0 && (await readTextFile(own)) === undefined
   if (isFirst) {
     const text = `tokens: none yet; the start makes a first one in ${config.stateDir}`
