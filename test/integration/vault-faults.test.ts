@@ -336,7 +336,7 @@ test('a renewal that fails is tried again while the token lives', async (t) => {
   const server = await startStandInVault(t)
   await server.put('otel/tokens', SET)
   await server.writePolicy('all', 'path "secret/*" {\n  capabilities = ["read"]\n}\n')
-  const { roleId, newSecretId } = await server.makeAppRole({ policies: ['all'], ttlSeconds: 6 })
+  const { roleId, newSecretId } = await server.makeAppRole({ policies: ['all'], ttlSeconds: 9 })
   const login = { kind: 'approle', roleId, secretId: await newSecretId() } as const
   const source = new VaultSource(clientFor(t, server, login), PLACE)
   await source.read()

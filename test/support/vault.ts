@@ -70,7 +70,7 @@ export async function startStandInVault(
 
 export class StandInVault implements VaultServer {
   address = ''
-  readonly shortTtlSeconds = 3
+  readonly shortTtlSeconds = 6
   readonly memory = new VaultMemory()
   readonly rootToken: string
   /** What was asked, oldest first. */
