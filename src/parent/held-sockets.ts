@@ -4,7 +4,8 @@
  * process has them open, whoever comes and goes behind.
  */
 import { lookup } from 'node:dns/promises'
-import { BoundSocket, isIP, isIPv6 } from 'node:net'
+// By the default export: an older Node.js that lacks BoundSocket could not even load a named one.
+import net, { isIP, isIPv6 } from 'node:net'
 import { type GivenSockets, SOCKET_NAMES, type SocketName } from './given-sockets.ts'
 
 /** An address to listen on. Port 0 takes a free one. */
@@ -24,7 +25,7 @@ export interface HeldSocket {
 
 /** Whether this Node.js can bind a socket without accepting from it (24.19 and newer). */
 export function canHoldSockets(): boolean {
-  const known: unknown = BoundSocket
+  const known: unknown = net.BoundSocket
   return typeof known === 'function'
 }
 
@@ -37,7 +38,7 @@ export async function holdSockets(
   addresses: Readonly<Record<SocketName, ListenAddress | undefined>>,
   given: GivenSockets,
 ): Promise<readonly HeldSocket[]> {
-  const bound: BoundSocket[] = []
+  const bound: net.BoundSocket[] = []
   const held: HeldSocket[] = []
   try {
     for (const name of SOCKET_NAMES) {
@@ -59,13 +60,13 @@ export async function holdSockets(
 }
 
 /** A BoundSocket that nobody refers to is collected, and closed with that. */
-const KEPT: BoundSocket[] = []
+const KEPT: net.BoundSocket[] = []
 
-async function bind({ host, port }: ListenAddress): Promise<BoundSocket> {
-  if (isIP(host) !== 0) return new BoundSocket({ host, port })
+async function bind({ host, port }: ListenAddress): Promise<net.BoundSocket> {
+  if (isIP(host) !== 0) return new net.BoundSocket({ host, port })
   try {
     const { address } = await lookup(host)
-    return new BoundSocket({ host: address, port })
+    return new net.BoundSocket({ host: address, port })
   } catch (error) {
     // For the operator it is one thing: this address cannot be listened on.
     const { code } = error as NodeJS.ErrnoException
@@ -75,7 +76,7 @@ async function bind({ host, port }: ListenAddress): Promise<BoundSocket> {
   }
 }
 
-function addressOf(socket: BoundSocket): string {
+function addressOf(socket: net.BoundSocket): string {
   const { address, port } = socket.address()
   return isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`
 }
