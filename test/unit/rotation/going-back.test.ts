@@ -46,6 +46,25 @@ for (const step of STEPS)
       assert.equal(scene.told.at(-1), 'aborted')
     })
 
+test('the end that an old token had is not forgotten, wherever the rotation was killed', async () => {
+  for (const hasEffect of [false, true])
+    for (let at = 1, isOver = false; !isOver; at += 1) {
+      const scene = new Scene([oldEntry(OWN_END)])
+      scene.endAt(at, hasEffect)
+      isOver = await scene.run().then(
+        () => true,
+        () => false,
+      )
+      scene.goOn()
+      scene.pass(1000)
+      await scene.run()
+      const rotation = scene.rotation ?? assert.fail('nothing was begun')
+      assert.equal(rotation.step, 'watch')
+      await advance({ ...rotation, abort: { keepsNew: true } }, scene.world)
+      assert.deepEqual(scene.entries[0], oldEntry(OWN_END))
+    }
+})
+
 test('what could be lost is said: whoever has the new token, or may have it', async () => {
   const ask = async (scene: Scene) =>
     risksOfAbort(

@@ -315,7 +315,7 @@ suite('what gets in the way', () => {
   test('an editor in between is overtaken, and loses nothing', async () => {
     const scene = new Scene()
     let edits = 0
-    scene.beforeWrite = () => {
+    scene.afterRead = () => {
       if (edits >= 5) return
       edits += 1
       scene.edit([
@@ -401,6 +401,7 @@ suite('clocks', () => {
     scene.readEverywhere()
     scene.gatewaysAheadMs = -3 * HOUR_MS
     scene.use(newToken(scene))
+    scene.pass(2 * HOUR_MS)
     scene.use(OLD)
     scene.pass(DAY_MS - 1000)
     await scene.run()

@@ -79,7 +79,8 @@ export class Scene {
   readonly closed = new Set<string>()
   /** What each place holds. */
   readonly places = new Map<string, string>()
-  /** Called before a write to the truth: somebody else may be quicker. */
+  /** Called after a read of the truth, and before a write to it: somebody else may be quicker. */
+  afterRead: () => void = () => {}
   beforeWrite: () => void = () => {}
   journal: string | undefined
   history: PastRotation[] = []
@@ -159,11 +160,14 @@ export class Scene {
   readonly world: World = {
     truth: {
       place: PLAN.truth,
-      readCurrent: () =>
-        this.#step(() => ({
+      readCurrent: async () => {
+        const version = await this.#step(() => ({
           text: JSON.stringify({ tokens: this.entries }),
           version: String(this.#version),
-        })),
+        }))
+        this.afterRead()
+        return version
+      },
       write: async (text, version) => {
         this.beforeWrite()
         return await this.#step(() => {
