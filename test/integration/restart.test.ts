@@ -257,6 +257,15 @@ test('the parent is killed: the gateway ends in order, and the port is free', as
   assert.equal(error.code, 'ECONNREFUSED')
 })
 
+test('the parent is killed while the next gateway gets ready: both end', async (t) => {
+  const { gateway } = await start(t)
+  process.kill(gateway.pid, 'SIGUSR2')
+  await gateway.logged('restart', 1)
+  process.kill(gateway.pid, 'SIGKILL')
+  // Resolves when nobody has its output open any more.
+  assert.equal((await gateway.exit()).signal, 'SIGKILL')
+})
+
 test('a gateway that was told to end by hand is started again', async (t) => {
   const { gateway } = await start(t)
   process.kill(children(gateway)[0] ?? 0, 'SIGTERM')
