@@ -8,7 +8,7 @@ it, and the old one is refused when the gateways have not seen it for a while.
   tollgate rotate history [--json]            rotations that are over
 
 A run does what can be done now and ends. Run it again, hourly from cron for instance:
-  tollgate rotate --every 30d --deliver file:/run/agent/token
+  tollgate rotate --every 30d --deliver file:/var/lib/agent/token
 
   --holder NAME         whose token; may be given several times (default: the only holder there is)
   --all                 every holder with a token
