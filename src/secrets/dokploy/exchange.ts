@@ -106,7 +106,7 @@ export class DokployExchange {
         body: body === undefined ? null : JSON.stringify(body),
       })
       status = answer.statusCode
-      type = String(answer.headers['content-type'] ?? '')
+      type = String(answer.headers['content-type'] ?? '').slice(0, 60)
       text = await textOf(answer.body)
     } catch (error) {
       if (error instanceof DokployProblem) throw error
