@@ -68,3 +68,11 @@ test('a place of tokens that is away is told, and no reason to take no requests'
     `no token is loaded, so nobody can be let in; ${trouble}`,
   )
 })
+
+test('an issuer of JWTs lets somebody in without any token of the set', () => {
+  const sources = { tokensLoaded: () => 0, issuersKnown: () => 1 }
+  const { isReady, conditions } = readiness(well(sources), WALL_MS)
+  assert.equal(isReady, true)
+  const { words } = conditions.find(({ name }) => name === 'tokens') ?? {}
+  assert.equal(words, '0 tokens are loaded; one issuer of JWTs is known')
+})
