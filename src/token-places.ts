@@ -74,36 +74,44 @@ export async function placeSettingsOf(config: RemoteConfig): Promise<PlaceSettin
  */
 export function contentFrom(versions: readonly Version[], place: Place): Content {
   const texts: string[] = []
+  const sets: TokenSet[] = []
   const flaws: string[] = []
   for (const [index, version] of versions.entries()) {
     try {
       const text = setTextOf(version, place)
-      if (text !== undefined) texts.push(text)
+      if (text === undefined) continue
+      sets.push(parseTokenSet(text, place.text))
+      texts.push(text)
     } catch (error) {
       if (index === 0 || !(error instanceof TokenSetError)) throw error
       // What has been replaced is nobody's business any more.
       if (version.acceptedUntilMs === undefined) flaws.push(error.message)
     }
   }
-  return { ...contentOf(texts, place), flaws }
+  return { set: oneOf(sets, place), texts, flaws }
 }
 
+/** What was kept of a place, as a set. @throws {TokenSetError} */
+export function keptSetOf(texts: readonly string[], place: Place): TokenSet {
+  return oneOf(
+    texts.map((text) => parseTokenSet(text, place.text)),
+    place,
+  )
+}
+
+/** What sets have in common is taken from the first. */
+function oneOf(sets: readonly TokenSet[], place: Place): TokenSet {
+  return { source: place.text, records: joinTokenSets(sets.toReversed()).records }
+}
+
+/** The text of a set; undefined for one that has been replaced. */
 function setTextOf({ text, acceptedUntilMs }: Version, place: Place): string | undefined {
   if (text === undefined) {
     const problem = 'there is nothing there yet; expected a token set or a token'
     throw new TokenSetError(place.text, [problem])
   }
   const made = setTextFrom(text, place.text, holderOf(place), acceptedUntilMs)
-  if (acceptedUntilMs !== undefined && made.isSet) return undefined
-  parseTokenSet(made.text, place.text)
-  return made.text
-}
-
-/** Texts of sets as one set; what they have in common is taken from the first. @throws {TokenSetError} */
-export function contentOf(texts: readonly string[], place: Place): Content {
-  const sets = texts.map((text) => parseTokenSet(text, place.text))
-  const { records } = joinTokenSets(sets.toReversed())
-  return { set: { source: place.text, records }, texts, flaws: [] }
+  return acceptedUntilMs !== undefined && made.isSet ? undefined : made.text
 }
 
 /** The name of the secret: of an ARN its last part, without what AWS adds. */

@@ -16,7 +16,7 @@ import type { TokenStore } from './stores/tokens.ts'
 import {
   type Content,
   contentFrom,
-  contentOf,
+  keptSetOf,
   placeSettingsOf,
   type RemoteConfig,
   tokenPlacesOf,
@@ -206,7 +206,7 @@ function openRemote(
     try {
       const found = share.isRead ? undefined : await kept.cache.read()
       if (found === undefined || share.isRead) return
-      const count = put(share, contentOf(found.texts, place).set, false)
+      const count = put(share, keptSetOf(found.texts, place), false)
       keptMs = found.readMs
       notices.cachedTokensTaken(count, place.text, Date.now() - keptMs)
     } catch (error) {

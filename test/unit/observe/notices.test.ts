@@ -101,6 +101,48 @@ test('what happens to the gateway is told with an event of its own', () => {
   )
 })
 
+test('places of tokens are told of by name, once in a line', () => {
+  const { notices, lines } = house()
+  const place = 'vault:secret/otel'
+  notices.tokensUnavailable(place, `${place}: it is sealed; unseal it`)
+  notices.tokensKept(2, place, `${place}: it is sealed; unseal it`)
+  notices.cachedTokensTaken(1, place, 7_300_000)
+  notices.cachedTokensTaken(2, place, 10)
+  notices.cachedTokensIgnored(place, '/state/sets/a.json: is not JSON')
+  notices.cachedTokensUnsaved(place, 'cannot write /state/sets/a.json: the disk is full')
+  notices.tokensLeftOut(place, `${place}: is empty`)
+  assert.deepEqual(
+    lines.map(({ event, message }) => [event, message]),
+    [
+      [
+        'tokens_unavailable',
+        'Could not load the tokens from vault:secret/otel: it is sealed; unseal it. Until it can be read, a token that is unknown is asked to come back, not refused',
+      ],
+      [
+        'tokens_kept_last_good',
+        'Could not load the tokens from vault:secret/otel: it is sealed; unseal it. The 2 loaded before stay in use',
+      ],
+      [
+        'tokens_loaded',
+        'Took 1 token as vault:secret/otel had them 2 h ago: it cannot be read now',
+      ],
+      [
+        'tokens_loaded',
+        'Took 2 tokens as vault:secret/otel had them 0 s ago: it cannot be read now',
+      ],
+      [
+        'notice',
+        'Ignored what was kept of vault:secret/otel on disk: /state/sets/a.json: is not JSON',
+      ],
+      [
+        'notice',
+        'Cannot keep the tokens of vault:secret/otel on disk: cannot write /state/sets/a.json: the disk is full. A restart while it is away would have none',
+      ],
+      ['notice', 'Left out a version of vault:secret/otel that is to come: is empty'],
+    ],
+  )
+})
+
 for (const [ms, words] of [
   [0, '0 ms'],
   [250, '250 ms'],
