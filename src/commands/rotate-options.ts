@@ -179,10 +179,13 @@ function gatewayFrom(text: string): string {
   if (text === 'local') return text
   const url = URL.parse(text)
   const isRight = url !== null && /^https?:$/.test(url.protocol) && /^https?:\/\//i.test(text)
-  if (!isRight || url.username !== '' || url.search !== '')
+  if (!isRight || url.username !== '' || url.password !== '' || url.search !== '') {
+    // It may hold a password.
+    const shown = text.includes('@') ? '' : ` ${JSON.stringify(text)}`
     throw new UsageError(
-      `--gateway ${JSON.stringify(text)}: expected the URL of an admin port, such as http://10.0.0.5:9464, or local`,
+      `--gateway${shown}: expected the URL of an admin port, such as http://10.0.0.5:9464, or local`,
     )
+  }
   return url.href.replace(/\/+$/, '')
 }
 
