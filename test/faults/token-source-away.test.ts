@@ -298,3 +298,32 @@ test('a version that is to come, and is no good, keeps nobody out', async (t) =>
     'Left out a version of aws:otel/tokens that is to come: is not JSON: it ends too early',
   ])
 })
+
+test('a set that cannot be kept on disk is in force all the same, and that is said once', async (t) => {
+  const aws = await startAws(t)
+  const folder = await folderFor(t)
+  await writeFile(join(folder, 'sets'), 'no folder')
+  aws.hold({ AWSCURRENT: set(TOKEN) })
+  const gateway = await startGateway(t, { env: ENV, folder })
+  const client = gateway.connect('gRPC')
+  assertAccepted(await client.send())
+  aws.hold({ AWSCURRENT: set(TOKEN, OTHER) })
+  await gateway.reload()
+  assertAccepted(await client.send({ token: OTHER }))
+  const notices = await eventually(async () => {
+    const lines = await told(gateway, 'notice')
+    return lines.length > 0 && lines
+  }, 'the notice')
+  assert.equal(notices.length, 1)
+  assert.match(
+    notices[0] ?? '',
+    /^Cannot keep the tokens of aws:otel\/tokens on disk: cannot write/,
+  )
+  await rm(join(folder, 'sets'))
+  await gateway.reload()
+  await eventually(
+    async () => (await readdir(join(folder, 'sets')).catch(() => [])).length === 1,
+    'the kept set',
+  )
+  await gateway.stop()
+})

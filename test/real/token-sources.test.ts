@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { assertAccepted, assertRefusedWith } from '../support/answers.ts'
 import { useAws } from '../support/aws-settings.ts'
+import { eventually } from '../support/eventually.ts'
 import { sumOf } from '../support/exposition.ts'
 import { startGateway, TOKEN, tokenSet } from '../support/gateway.ts'
 import { startSecretsManager } from '../support/ministack.ts'
@@ -122,3 +123,44 @@ for (const [name, make] of Object.entries(SCENES))
     })
     await gateway.assertInvariant()
   })
+
+test('a rotation by the labels of AWS refuses nobody', async (t) => {
+  if (!hasTools(t, 'ministack')) return
+  const aws = await startSecretsManager(t)
+  const first = await aws.create('agents/otel', TOKEN)
+  const gateway = await startGateway(t, {
+    env: { TOKENS_FILE: '', TOKENS_SOURCE: 'aws:agents/otel', TOKENS_POLL: '1s' },
+  })
+  const client = gateway.connect('gRPC')
+  const inUse = [TOKEN]
+  let sent = 0
+  const rest = new AbortController()
+  const sending = (async () => {
+    while (!rest.signal.aborted)
+      for (const token of inUse) {
+        assertAccepted(await client.send({ token }))
+        sent += 1
+      }
+  })()
+  sending.catch(() => undefined)
+  const second = await aws.put('agents/otel', OTHER, 'AWSPENDING')
+  await gateway.until((page) => sumOf(page, 'tollgate_tokens') === 2, 'the pending token')
+  inUse.push(OTHER)
+  await aws.promote('agents/otel', first, second)
+  await gateway.reload()
+  const before = sent
+  await eventually(() => sent > before + 20, 'both tokens in use after the change')
+  inUse.shift()
+  rest.abort()
+  await sending
+  const { accepted, ...refused } = await gateway.outcomes()
+  assert.deepEqual([accepted, refused], [sent, {}])
+  // What has been replaced has an end now.
+  const page = await (await fetch(`http://${gateway.addresses.admin}/tokens`)).json()
+  const { tokens } = page as { tokens: { expiresAt: string | null; holder: string }[] }
+  const ends = tokens.map(({ holder, expiresAt }) => [holder, expiresAt !== null])
+  assert.deepEqual(ends.toSorted(), [
+    ['agents/otel', false],
+    ['agents/otel', true],
+  ])
+})
