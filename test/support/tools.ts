@@ -14,6 +14,7 @@ const FILES = {
   'java-sender': '.tools/java/target/java-sender.jar',
   'java-client': '.tools/java-client/target/java-client.jar',
   'python-provider': '.tools/python-provider/site',
+  'java-agent': '.tools/java-agent/opentelemetry-javaagent.jar',
   'java-provider': '.tools/java-provider/target/java-provider.jar',
 } as const
 

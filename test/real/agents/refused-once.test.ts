@@ -55,12 +55,14 @@ for (const { kind, env, title } of CASES) {
       { items: 1200, seconds: 60, until },
     )
     t.after(() => writeFile(until, '').catch(() => {}))
-    await gateway.hasReached(2)
+    const ended = sender.done.then(() => assert.fail('it ended before it was told to'))
+    ended.catch(() => {})
+    await Promise.race([gateway.hasReached(2), ended])
     const refused = await refuseNext(gateway, () => {
       writeFileSync(`${tokenFile}.new`, `${NEW.slice(7)}\n`)
       renameSync(`${tokenFile}.new`, tokenFile)
     })
-    await gateway.hasReached(gateway.reached.length + 4)
+    await Promise.race([gateway.hasReached(gateway.reached.length + 4), ended])
     await writeFile(until, '')
     const { sent, logged } = await sender.done
     assert.equal(refused.headers.authorization, OLD)
