@@ -21,6 +21,8 @@ export async function abortRotation(
   io: CommandIo,
 ): Promise<number> {
   const journal = journalOf(settings)
+  // Before the lock, which makes the directory.
+  chosen(await journal.loadAll(), options)
   const lock = await takeRunLock(join(settings.stateDir, 'rotations'))
   try {
     const rotation = chosen(await journal.loadAll(), options)

@@ -7,48 +7,31 @@ import { advance } from '../rotation/advance.ts'
 import { begin, beginningOf, dueMs } from '../rotation/begin.ts'
 import { LOCAL } from '../rotation/gateway-calls.ts'
 import { preflight } from '../rotation/preflight.ts'
-import type { Plan, Rotation, RotationEvent, Standing } from '../rotation/rotation.ts'
+import type { Plan } from '../rotation/rotation.ts'
 import { RotationFault } from '../rotation/rotation-fault.ts'
 import { AnotherRun, takeRunLock } from '../rotation/run-lock.ts'
 import { readSet } from '../rotation/set-edit.ts'
-import { type Entry, iso, isUsable, modelOf } from '../rotation/set-entries.ts'
+import { type Entry, isUsable, modelOf } from '../rotation/set-entries.ts'
 import { onDate } from '../rotation/words.ts'
 import type { World } from '../rotation/world.ts'
 import { SourceFault } from '../secrets/source-fault.ts'
 import type { CommandIo } from './io.ts'
 import { assertPlacesApart, placesOf, type RotateOptions } from './rotate-options.ts'
+import {
+  conclude,
+  exitCodeOf,
+  type Result,
+  type Run,
+  say,
+  tellDifferences,
+} from './rotate-results.ts'
 import { audit, CLOCK, journalOf, type RotateSettings, worldOf } from './rotate-world.ts'
 import { ensureStateDirectory } from './state-directory.ts'
 import { UsageError } from './token-entry.ts'
 
-const OK = 0
-const UNAVAILABLE = 69
-const DATA = 65
-const TRY_AGAIN = 75
 /** With --wait: how long to sleep between two looks. */
 const LEAST_SLEEP_MS = 1_000
-const MOST_SLEEP_MS = 30_000
-
-/** How a run left one holder. */
-interface Result {
-  readonly holder: string
-  readonly id?: string
-  readonly standing:
-    | Standing
-    | { readonly kind: 'not due'; readonly words: string }
-    | { readonly kind: 'tried'; readonly words: string }
-}
-
-interface Run {
-  readonly options: RotateOptions
-  readonly settings: RotateSettings
-  readonly io: CommandIo
-  readonly events: RotationEvent[]
-  /** The set as it was at the start, where it could be read: most holders are not due. */
-  entries: readonly Entry[]
-  /** Holders whose rotation was seen under way. */
-  readonly seen: Set<string>
-}
+const MOST_SLEEP_MS = 5_000
 
 /** Resolves with the exit code. What is wrong before anything was begun is thrown. */
 export async function runRotations(
@@ -56,9 +39,17 @@ export async function runRotations(
   settings: RotateSettings,
   io: CommandIo,
 ): Promise<number> {
-  const run: Run = { options, settings, io, events: [], entries: [], seen: new Set() }
-  if (!options.isDryRun) await ensureStateDirectory(settings.stateDir)
+  const run: Run = {
+    options,
+    settings,
+    io,
+    events: [],
+    entries: [],
+    seen: new Set(),
+    isHurried: false,
+  }
   const holders = await holdersOf(run)
+  if (!options.isDryRun) await ensureStateDirectory(settings.stateDir)
   const told = new Map<string, string>()
   let left = holders
   const results = new Map<string, Result>()
@@ -73,7 +64,7 @@ export async function runRotations(
     await CLOCK.sleep(Math.min(MOST_SLEEP_MS, Math.max(LEAST_SLEEP_MS, nextMs - Date.now())))
   }
   conclude([...results.values()], run)
-  return Math.max(OK, ...[...results.values()].map(exitCodeOf))
+  return Math.max(...[...results.values()].map(exitCodeOf))
 }
 
 /** With --wait, another run at work is waited for, too. */
@@ -99,7 +90,12 @@ async function pass(holders: readonly string[], run: Run): Promise<readonly Resu
   try {
     await journalOf(settings).sweep()
     const results: Result[] = []
-    for (const holder of holders) results.push(await runOne(holder, run))
+    run.isHurried = false
+    for (const holder of holders) {
+      const result = await runOne(holder, run)
+      results.push(result)
+      run.isHurried ||= result.standing.kind === 'stopped' && result.standing.isTemporary
+    }
     return results
   } finally {
     await lock.release()
@@ -113,6 +109,10 @@ async function runOne(holder: string, run: Run): Promise<Result> {
     return { holder, standing: { kind: 'not due', words: 'another run has ended the rotation' } }
   const early = notDue(modelOf(run.entries, holder, CLOCK.now().wallMs), run)
   if (rotation === undefined && early !== undefined) return { holder, standing: early }
+  if (rotation === undefined && run.isHurried) {
+    const words = 'not begun, because something is away for another holder'
+    return { holder, standing: { kind: 'stopped', words, isTemporary: true } }
+  }
   const world = await openWorld(rotation?.plan.truth ?? options.truth ?? settings.truth, run)
   try {
     if (rotation !== undefined) {
@@ -243,75 +243,12 @@ async function holdersOf(run: Run): Promise<readonly string[]> {
 
 async function openWorld(truth: string, run: Run): Promise<World> {
   const { settings, io, events, options } = run
-  return await worldOf(truth, settings, async (event) => {
+  const world = await worldOf(truth, settings, async (event) => {
     events.push(event)
     if (!options.isJson) io.stdout.write(`${event.holder}: ${event.words}\n`)
     await audit(settings, event, (words) => io.stderr.write(`tollgate rotate: ${words}\n`))
   })
-}
-
-/** A rotation keeps the options that it began with: what this run was told otherwise is said. */
-function tellDifferences({ holder, plan }: Rotation, { options, io }: Run): void {
-  const { given, quietMs, deadlineMs, revokeAfterMs, deliver, gateways, truth } = options
-  const same = (a: readonly string[], b: readonly string[]) =>
-    a.toSorted().join('\n') ===
-    b
-      .filter((each) => each !== LOCAL)
-      .toSorted()
-      .join('\n')
-  const different = [
-    given.has('quiet') && quietMs !== plan.quietMs && '--quiet',
-    given.has('deadline') && deadlineMs !== plan.deadlineMs && '--deadline',
-    given.has('revoke-after') && revokeAfterMs !== plan.revokeAfterMs && '--revoke-after',
-    given.has('truth') && truth !== plan.truth && '--truth',
-    given.has('deliver') && !same(placesOf(deliver, holder), plan.deliver) && '--deliver',
-    given.has('gateway') &&
-      !same(
-        gateways.filter((each) => each !== LOCAL),
-        plan.gateways,
-      ) &&
-      '--gateway',
-  ].filter((name) => name !== false)
-  if (different.length > 0)
-    io.stderr.write(
-      `tollgate rotate: ${holder}: the rotation under way keeps the ${different.join(', ')} that it began with; the new ones count from the next on\n`,
-    )
-}
-
-function say({ holder, standing }: Result, { io, options }: Run, told: Map<string, string>): void {
-  if (options.isJson || standing.kind === 'finished') return
-  // While it waits, the same thing is said once, though the seconds in it change.
-  const gist = `${standing.kind} ${standing.words.replace(/\d+/g, '')}`
-  if (told.get(holder) === gist) return
-  told.set(holder, gist)
-  if (standing.kind === 'stopped')
-    io.stderr.write(`tollgate rotate: ${holder}: ${standing.words}\n`)
-  else {
-    const kind = standing.kind === 'waiting' ? 'waiting: ' : ''
-    io.stdout.write(`${holder}: ${kind}${standing.words}\n`)
-  }
-}
-
-function conclude(results: readonly Result[], { io, options, events }: Run): void {
-  if (options.isJson) {
-    const rotations = results.map(({ holder, id, standing }) => ({
-      holder,
-      id,
-      ...standing,
-      ...('untilMs' in standing && { untilMs: undefined, until: iso(standing.untilMs) }),
-      events: events.filter((event) => event.holder === holder),
-    }))
-    io.stdout.write(`${JSON.stringify({ rotations }, undefined, 2)}\n`)
-    return
-  }
-  if (!results.some(({ standing }) => standing.kind === 'waiting')) return
-  const hint =
-    options.everyMs === undefined
-      ? ' (With --every 30d a run begins no new rotation before its time, when this one is over.)'
-      : ''
-  io.stdout.write(
-    `Run the same command again, hourly from cron for instance: it goes on from here, and nothing is lost by it.${hint}\n`,
-  )
+  return { ...world, isHurried: () => run.isHurried }
 }
 
 function isToBeContinued(result: Result | undefined): boolean {
@@ -321,10 +258,4 @@ function isToBeContinued(result: Result | undefined): boolean {
 
 function nextLookMs(result: Result | undefined): number {
   return result?.standing.kind === 'waiting' ? result.standing.untilMs : Date.now() + MOST_SLEEP_MS
-}
-
-function exitCodeOf({ id, standing }: Result): number {
-  if (standing.kind !== 'stopped') return OK
-  if (standing.isTemporary) return TRY_AGAIN
-  return id === undefined ? UNAVAILABLE : DATA
 }

@@ -40,6 +40,8 @@ export interface World {
   readonly gateways: Gateways
   readonly journal: Journal
   readonly clock: Clock
+  /** Whether gateways did not take up another rotation of this run in time: then nobody waits for them as long again. */
+  readonly isHurried?: () => boolean
   /** Opens a place to deliver to. @throws {SourceFault} or {FileFault}, in words. */
   openDelivery(place: string): Promise<Delivery>
   /** Told of everything that was done, before the journal says so: after a crash perhaps twice, never not at all. */

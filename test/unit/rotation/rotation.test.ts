@@ -1,6 +1,8 @@
 /** One rotation from its beginning to its end, and what may come in between. */
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
+import { advance } from '../../../src/rotation/advance.ts'
+import { begin } from '../../../src/rotation/begin.ts'
 import { entriesFrom } from '../../../src/rotation/set-entries.ts'
 import { digestOf } from '../../../src/stores/token-secret.ts'
 import { DAY_MS, HOLDER, HOUR_MS, OLD, oldEntry, PLAN, Scene, START_MS } from './scene.ts'
@@ -292,6 +294,17 @@ suite('what gets in the way', () => {
     scene.readEverywhere()
     await untilWatched(scene)
     assert.equal(scene.rotation?.problem, undefined)
+  })
+
+  test('a run that has waited for another holder in vain does not wait as long again', async () => {
+    const scene = new Scene()
+    scene.stuck.add('local')
+    const rotation = await begin(HOLDER, PLAN, scene.world)
+    const standing = await advance(rotation, { ...scene.world, isHurried: () => true })
+    assert.equal(standing.kind, 'stopped')
+    assert.ok(scene.wallMs - START_MS < 10_000)
+    scene.stuck.clear()
+    assert.equal((await scene.run()).kind, 'waiting')
   })
 
   test('a gateway that was set back between two runs is noticed before the next delivery', async () => {
