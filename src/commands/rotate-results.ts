@@ -31,7 +31,7 @@ export interface Run {
   entries: readonly Entry[]
   /** Holders whose rotation was seen under way. */
   readonly seen: Set<string>
-  /** Something was away for one holder: nothing is begun for others, and nobody waits as long again. */
+  /** Gateways did not take up the token of one holder in time: nobody waits as long again. */
   isHurried: boolean
 }
 

@@ -94,7 +94,7 @@ async function pass(holders: readonly string[], run: Run): Promise<readonly Resu
     for (const holder of holders) {
       const result = await runOne(holder, run)
       results.push(result)
-      run.isHurried ||= result.standing.kind === 'stopped' && result.standing.isTemporary
+      run.isHurried ||= result.standing.kind === 'stopped' && result.standing.hasWaited === true
     }
     return results
   } finally {
@@ -109,10 +109,6 @@ async function runOne(holder: string, run: Run): Promise<Result> {
     return { holder, standing: { kind: 'not due', words: 'another run has ended the rotation' } }
   const early = notDue(modelOf(run.entries, holder, CLOCK.now().wallMs), run)
   if (rotation === undefined && early !== undefined) return { holder, standing: early }
-  if (rotation === undefined && run.isHurried) {
-    const words = 'not begun, because something is away for another holder'
-    return { holder, standing: { kind: 'stopped', words, isTemporary: true } }
-  }
   const world = await openWorld(rotation?.plan.truth ?? options.truth ?? settings.truth, run)
   try {
     if (rotation !== undefined) {

@@ -88,7 +88,7 @@ async function untilAccepted(rotation: Rotation, world: World): Promise<Standing
     if (isOver || (looks >= HURRIED_LOOKS && world.isHurried?.())) {
       const problem = `the new token ${rotation.id} is not accepted everywhere: ${objections.join('; ')}`
       await world.journal.save({ ...rotation, problem })
-      return { kind: 'stopped', words: problem, isTemporary: true }
+      return { kind: 'stopped', words: problem, isTemporary: true, hasWaited: true }
     }
     await world.gateways.reload(gateways)
     await clock.sleep(pauseMs)

@@ -128,4 +128,10 @@ export type Standing =
   /** Nothing can be done now. `untilMs`: when it is worth looking again, at the latest. */
   | { readonly kind: 'waiting'; readonly words: string; readonly untilMs: number }
   /** Something has to be put right, or to come back. */
-  | { readonly kind: 'stopped'; readonly words: string; readonly isTemporary: boolean }
+  | {
+      readonly kind: 'stopped'
+      readonly words: string
+      readonly isTemporary: boolean
+      /** Gateways were waited for, in vain. */
+      readonly hasWaited?: true
+    }

@@ -1,9 +1,12 @@
 /** `tollgate rotate` as an operator runs it, beside a gateway with traffic. */
 import assert from 'node:assert/strict'
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { digestOf } from '../../src/stores/token-secret.ts'
 import type { Answer, Client } from '../support/client.ts'
 import { eventually } from '../support/eventually.ts'
 import { startGateway, type TestGateway, TOKEN } from '../support/gateway.ts'
@@ -283,6 +286,43 @@ test('a place that is in the way stops the rotation, which goes on when it is no
   assert.equal(
     await readFile(join(gateway.folder, 'pushed'), 'utf8'),
     await readFile(tokenFile, 'utf8'),
+  )
+})
+
+test('a gateway that takes nothing up is waited for once, and holds up nobody who does not need it', async (t) => {
+  const { gateway, rotate } = await scene(t)
+  // Its admin port tells the tokens of the start for ever.
+  const page = await (await fetch(`http://${gateway.addresses.admin}/tokens`)).text()
+  const frozen = createServer((_request, response) => response.end(page))
+  await new Promise<void>((resolve) => frozen.listen(0, '127.0.0.1', resolve))
+  t.after(() => frozen.close())
+  const { port } = frozen.address() as AddressInfo
+  const place = ['--deliver', `file:${gateway.folder}/agents/{holder}.token`, '--every', '1d']
+  const stuck = await rotate(
+    ...place,
+    '--gateway',
+    `http://127.0.0.1:${port}`,
+    '--accept-within',
+    '1s',
+  )
+  assert.equal(stuck.code, 75)
+  assert.match(
+    stuck.stderr,
+    /the gateway http:\/\/127\.0\.0\.1:\d+ does not have the token \w{8} yet/,
+  )
+  const { tokens } = JSON.parse(await readFile(gateway.tokensFile, 'utf8'))
+  const other = { id: 'other', holder: 'other', sha256: digestOf('a-token-of-another-holder') }
+  await writeFile(gateway.tokensFile, JSON.stringify({ tokens: [...tokens, other] }))
+  await gateway.reload()
+  const both = await rotate(...place, '--all', '--json')
+  assert.equal(both.code, 75)
+  const { rotations } = JSON.parse(both.stdout)
+  assert.deepEqual(
+    rotations.map(({ holder, kind }: Record<string, string>) => [holder, kind]),
+    [
+      [HOLDER, 'stopped'],
+      ['other', 'waiting'],
+    ],
   )
 })
 
