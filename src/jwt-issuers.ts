@@ -54,7 +54,7 @@ export function createJwtIssuers(
       requiredClaims: config.jwtRequiredClaims,
       leewayMs: config.jwtLeewayMs,
     },
-    algorithms: config.jwtAlgorithms,
+    algorithms: new Set(config.jwtAlgorithms),
     limits: {
       requests: config.tokenRequests,
       bytes: config.tokenBytes,

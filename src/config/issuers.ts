@@ -72,18 +72,11 @@ export function claimName(): Kind<string> {
 }
 
 /** Signature algorithms. `none` and those with a shared secret (HS256, …) can never be allowed. */
-export function algorithms(): Kind<ReadonlySet<string>> {
+export function algorithms(): Kind<readonly string[]> {
   const known: ReadonlySet<string> = new Set(ALGORITHMS)
-  const kind = several('algorithm', ALGORITHMS.length, (text) =>
+  return several('algorithm', ALGORITHMS.length, (text) =>
     known.has(text) ? text : new Expected(`some of ${ALGORITHMS.join(', ')}`),
   )
-  return {
-    form: kind.form,
-    parse(text, surroundings) {
-      const parsed = kind.parse(text, surroundings)
-      return parsed instanceof Expected ? parsed : new Set(parsed)
-    },
-  }
 }
 
 /** At least one and at most `max` values, separated by commas. */
