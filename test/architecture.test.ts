@@ -21,6 +21,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   oidc: ['pipeline', 'otlp'],
   rotation: ['secrets', 'stores', 'pipeline'],
   tls: ['pipeline'],
+  acme: [],
   observe: ['pipeline', 'otlp'],
   admin: ['pipeline'],
   // The small process that outlives the gateway: it carries nothing of it.
@@ -41,12 +42,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'token-places',
     'upstream',
   ],
+  'client-certificates': ['config', 'observe', 'pipeline', 'tls'],
   'jwt-issuers': ['config', 'observe', 'oidc', 'pipeline'],
   'token-places': ['config', 'secrets', 'stores'],
   'token-sources': ['config', 'observe', 'secrets', 'stores', 'token-places'],
   'watched-files': ['config', 'observe', 'secrets', 'tls'],
   gateway: [
     'admin',
+    'client-certificates',
     'config',
     'edge',
     'jwt-issuers',
