@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { openControl, type RestartAnswer } from './admin/control.ts'
 import { readiness } from './admin/health.ts'
 import { AdminListener } from './admin/listener.ts'
+import { createClientCertificates } from './client-certificates.ts'
 import type { Config } from './config/config.ts'
 import { createTrustedProxies } from './edge/client-address.ts'
 import { FrontDoor } from './edge/front-door.ts'
@@ -35,7 +36,7 @@ import { pagePieces, type SourceRow, tokenUsages } from './stores/token-page.ts'
 import { TokenStore } from './stores/tokens.ts'
 import { openTokens, type SourceState, type TokenSources } from './token-sources.ts'
 import { createCollector } from './upstream/collector.ts'
-import { openCertificate } from './watched-files.ts'
+import { certificateReading, openCertificates } from './watched-files.ts'
 
 /** What still waits is refused this long before the drain time is over, so that the answers go out. */
 const LAST_WORDS_MS = 500
@@ -101,6 +102,8 @@ export async function openGateway(
   let tokenPlaces: TokenSources | undefined
 
   const audit = await openAudit()
+  const clients = createClientCertificates(config, { log, clock: CLOCK })
+  if (clients !== undefined) opened.push(clients)
   const inFlightBytes = new InFlightBytes(config.maxInFlightBytes)
   const tokens = new TokenStore({
     defaultLimits: {
@@ -110,6 +113,7 @@ export async function openGateway(
     },
     graceMs: config.tokenGraceMs,
     onGrace: (late) => notices.tokenInGrace(late),
+    ...(clients !== undefined && { isRevoked: clients.isRevoked }),
   })
   const budgets = new Budgets({
     peer: { requests: config.peerRequests, bytes: config.peerBytes, inFlight: config.peerInFlight },
@@ -158,10 +162,10 @@ export async function openGateway(
   })
   const admission = { bans, tokens: credentials, budgets, destination: collector }
   const hold = new Hold(config, admission, CLOCK, journal)
-  const certificate = await openTls()
+  const certificates = await openTls()
   const door = new FrontDoor({
     ...config,
-    tls: certificate?.current.tlsOptions,
+    tls: certificates?.tlsOptions,
     exchange: {
       ...config,
       collector,
@@ -178,7 +182,10 @@ export async function openGateway(
     onOpen: (port) => metrics.connections.opened(port),
     onClose: (port) => metrics.connections.closed(port),
     onRefused: (reason) => metrics.connections.refused(reason),
-    onHandshakeFailed: (code, address) => notices.handshakeFailed(code, address),
+    certificateOf: clients?.certificateOf,
+    onHandshakeFailed: (code, address) => {
+      if (clients?.failed(code, address) !== true) notices.handshakeFailed(code, address)
+    },
   })
 
   try {
@@ -241,16 +248,14 @@ export async function openGateway(
   }
 
   async function openTls() {
-    const { tls, tlsCert, tlsKey } = config
-    if (tls === 'off') return undefined
-    if (tlsCert === undefined || tlsKey === undefined)
-      throw new TypeError('BUG: TLS without a certificate')
-    const paths = { ...config, tlsCert, tlsKey }
-    const opening = await openCertificate(paths, notices, (current) => {
-      door.setSecureContext(current.tlsOptions)
+    if (config.tls === 'off') return undefined
+    const certificates = await openCertificates(config, notices, (swapped) => {
+      clients?.trusts(swapped.clientTrust)
+      door.setSecureContext(swapped.tlsOptions)
     })
-    opened.push(opening.state)
-    return opening
+    clients?.trusts(certificates.clientTrust)
+    opened.push(certificates)
+    return certificates
   }
 
   async function listen(): Promise<Gateway['addresses']> {
@@ -300,7 +305,7 @@ export async function openGateway(
 
   async function reload(): Promise<void> {
     log.info('reload', 'Reading tokens and certificate again')
-    const files = [tokenPlaces?.reload(), certificate?.state.reload(), audit?.reopen()]
+    const files = [tokenPlaces?.reload(), certificates?.reload(), audit?.reopen()]
     await Promise.all([...files, jwts?.tokens.reload()])
   }
 
@@ -339,7 +344,8 @@ export async function openGateway(
         tokensLoaded: () => tokens.count,
         tokenSources: tokenStates,
         issuersKnown: () => jwts?.ready ?? 0,
-        certificateNotAfterMs: () => certificate?.current.notAfterMs,
+        certificateNotBeforeMs: () => certificates?.notBeforeMs,
+        certificateNotAfterMs: () => certificates?.notAfterMs,
         isDraining: () => isDraining,
       },
       CLOCK.wallMs(),
@@ -355,13 +361,10 @@ export async function openGateway(
         ...(jwts?.tokens.usage() ?? []),
       ],
       jwts: () => jwts && { ...jwts.readings, verifying: () => hold.verifying },
+      clientCertificates: () => clients?.readings,
       bans: () => bans.count(CLOCK.nowMs()),
       limiterTables: () => [...budgets.tables(), ...bans.tables()],
-      certificates: () =>
-        certificate === undefined
-          ? []
-          : [{ role: 'server', notAfterMs: certificate.current.notAfterMs }],
-      isLastCertificateReloadGood: () => certificate?.state.isGood,
+      certificates: () => certificates && certificateReading(certificates),
       isCollectorUp: () => collector.isAvailable(),
       lostLines: () => ({ log: log.lostLines, audit: audit?.lostLines ?? 0 }),
     }

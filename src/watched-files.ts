@@ -1,65 +1,78 @@
 /**
- * The certificate, which the gateway reads again while it runs. Part of the composition root: joins
+ * The certificates, which the gateway reads again while it runs. Part of the composition root: joins
  * the files with what they are put into, and tells what became of them.
  */
 import type { Config } from './config/config.ts'
+import type { CertificateReadings } from './observe/certificates.ts'
 import type { Notices } from './observe/notices.ts'
 import { FileWatch } from './secrets/file-watch.ts'
-import { ServerCertificate } from './tls/server-certificate.ts'
+import { inShell } from './tls/certificate-error.ts'
+import type { CertificateFacts } from './tls/credentials.ts'
+import { isFor } from './tls/names.ts'
+import { type PairSettings, pairPlacesOf } from './tls/pair-place.ts'
+import type { ServerCertificate } from './tls/server-certificate.ts'
+import { ServerCertificates } from './tls/server-certificates.ts'
 
 const DEBOUNCE_MS = 100
 /** How often files are looked at where the file system tells of no changes. */
 const POLL_MS = 5000
 
-/** Something read from files. */
-export interface Watched {
-  /** Whether the last read was good. */
-  readonly isGood: boolean
-  /** When the last good read was, as Unix time; undefined before the first. */
-  readonly lastGoodMs: number | undefined
-  /** Reads now. */
-  reload(): Promise<unknown>
-  close(): void
-}
-
-/** The certificate of the public ports, followed to its files. `onSwap` is called when a new pair is in use. */
-export async function openCertificate(
-  config: Pick<Config, 'tlsClientAuth' | 'tlsClientCa'> & { tlsCert: string; tlsKey: string },
+/**
+ * The certificates of the public ports, followed to their files. `onSwap` is called when a new one is
+ * in use. Rejects with a `CertificateError` where one cannot be used.
+ */
+export async function openCertificates(
+  config: PairSettings & Pick<Config, 'tlsClientAuth' | 'tlsClientCa' | 'tlsClientCrl'>,
   notices: Notices,
-  onSwap: (certificate: ServerCertificate) => void,
-): Promise<{ readonly current: ServerCertificate; readonly state: Watched }> {
-  let isGood = true
-  let lastGoodMs = Date.now()
-  const current = await ServerCertificate.open({
-    certPath: config.tlsCert,
-    keyPath: config.tlsKey,
+  onSwap: (certificates: ServerCertificates) => void,
+): Promise<ServerCertificates> {
+  const tell = ({ names, notAfterMs, warnings }: CertificateFacts) => {
+    notices.certificateLoaded(names, notAfterMs)
+    for (const warning of warnings) notices.certificateWarning(warning)
+  }
+  const certificates = await ServerCertificates.open({
+    places: pairPlacesOf(config),
     clientCaPath: config.tlsClientCa,
+    clientCrlPaths: config.tlsClientCrl,
     clientAuth: config.tlsClientAuth,
     watch: (path, onChange) =>
       new FileWatch({ path, debounceMs: DEBOUNCE_MS, pollMs: POLL_MS, onChange }),
-    onEvent: (event) => {
-      isGood = event.kind === 'swapped'
+    onEvent: (event, file) => {
       if (event.kind === 'kept') {
-        notices.certificateKept(config.tlsCert, event.error.message, event.notAfterMs)
-        return
+        notices.certificateKept(file, event.error.message, event.notAfterMs)
+      } else if (event.kind === 'expired') {
+        notices.certificateExpired(file, event.facts.notAfterMs)
+      } else {
+        tell(event.facts)
+        onSwap(certificates)
       }
-      lastGoodMs = Date.now()
-      notices.certificateLoaded(event.facts.names, event.facts.notAfterMs)
-      onSwap(current)
     },
   })
-  notices.certificateLoaded(current.facts.names, current.notAfterMs)
+  for (const { facts } of certificates.all) tell(facts)
+  for (const domain of config.tlsDomain) {
+    if (certificates.all.some(({ facts }) => facts.chain[0] && isFor(facts.chain[0], domain)))
+      continue
+    notices.certificateWarning(wrongHost(domain, certificates.all))
+  }
+  return certificates
+}
+
+function wrongHost(domain: string, all: readonly ServerCertificate[]): string {
+  const names = all.flatMap(({ facts }) => facts.names).join(', ')
+  const [file = ''] = all.map((certificate) => certificate.file)
+  return `${file}: no certificate is for ${domain} (TOLLGATE_TLS_DOMAIN); clients that call it refuse it. It is for ${names}. To see it: openssl x509 -in ${inShell(file)} -noout -ext subjectAltName`
+}
+
+/** What the metrics show of the certificates. */
+export function certificateReading(certificates: ServerCertificates): CertificateReadings {
+  const { all, isGood, reloads } = certificates
   return {
-    current,
-    state: {
-      get isGood() {
-        return isGood
-      },
-      get lastGoodMs() {
-        return lastGoodMs
-      },
-      reload: () => current.reload(),
-      close: () => current.close(),
-    },
+    isGood,
+    reloads,
+    all: all.map(({ facts }) => ({
+      role: 'server',
+      subject: facts.subject,
+      notAfterMs: facts.notAfterMs,
+    })),
   }
 }

@@ -19,6 +19,8 @@ export interface HealthSources {
   issuersKnown?(): number
   /** When the server certificate expires, as Unix time; undefined with TLS off. */
   certificateNotAfterMs(): number | undefined
+  /** When it begins to be valid. Default: it is. */
+  certificateNotBeforeMs?(): number | undefined
   isDraining(): boolean
 }
 
@@ -33,7 +35,11 @@ export function readiness(sources: HealthSources, wallMs: number): Readiness {
   const conditions = [
     collector(sources.isCollectorUp()),
     tokens(sources.tokensLoaded(), sources.issuersKnown?.() ?? 0, sources.tokenSources?.() ?? []),
-    certificate(sources.certificateNotAfterMs(), wallMs),
+    certificate(
+      sources.certificateNotAfterMs(),
+      sources.certificateNotBeforeMs?.() ?? Number.NEGATIVE_INFINITY,
+      wallMs,
+    ),
     draining(sources.isDraining()),
   ]
   return { isReady: conditions.every(({ isMet }) => isMet), conditions }
@@ -63,9 +69,17 @@ function tokens(
   return { name: 'tokens', isMet, words: [words, ...jwts, ...troubles].join('; ') }
 }
 
-function certificate(notAfterMs: number | undefined, wallMs: number): Condition {
+function certificate(
+  notAfterMs: number | undefined,
+  notBeforeMs: number,
+  wallMs: number,
+): Condition {
   if (notAfterMs === undefined)
     return { name: 'certificate', isMet: true, words: 'TLS is off, so no certificate is needed' }
+  if (wallMs < notBeforeMs) {
+    const words = `the certificate is not valid before ${new Date(notBeforeMs).toISOString()}`
+    return { name: 'certificate', isMet: false, words }
+  }
   const isMet = wallMs < notAfterMs
   const verb = isMet ? 'is valid until' : 'expired on'
   const words = `the certificate ${verb} ${new Date(notAfterMs).toISOString()}`

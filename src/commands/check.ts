@@ -8,17 +8,14 @@ import type { Place } from '../secrets/place.ts'
 import { parseTokenList } from '../stores/token-list.ts'
 import { joinTokenSets, parseTokenSet, type TokenSet } from '../stores/token-set.ts'
 import { isAccepted, stateOf, type TokenState } from '../stores/token-state.ts'
-import { loadServerCredentials } from '../tls/credentials.ts'
 import { contentFrom, placeSettingsOf, tokenPlacesOf } from '../token-places.ts'
+import { lookAtCertificates } from './certificate-check.ts'
 import { type Look, lookAtGrpc, lookAtHttp } from './collector-check.ts'
 import type { CommandIo } from './io.ts'
 import { lookAtIssuers } from './issuer-check.ts'
 import { mistakeOf } from './mistake.ts'
 import { sendThrough, splitSendOptions } from './send-check.ts'
 
-const DAY_MS = 86_400_000
-/** A certificate with less time left deserves a word. */
-const SOON_MS = 21 * DAY_MS
 const COLLECTOR_MS = 5000
 const SOURCE_MS = 10_000
 
@@ -38,7 +35,7 @@ export async function runCheck(argv: readonly string[], io: CommandIo): Promise<
   const config = parseConfig(io.env, rest, { cwd: process.cwd() })
   const findings: Finding[] = [{ level: 'ok', text: 'configuration: every option can be read' }]
   for (const text of config.warnings) findings.push({ level: 'note', text })
-  const certificate = await lookAtCertificate(config)
+  const certificate = await lookAtCertificates(config)
   findings.push(...certificate.findings)
   findings.push(...(await lookAtTokens(config)))
   for (const { isGood, words } of await lookAtIssuers(config))
@@ -55,31 +52,6 @@ export async function runCheck(argv: readonly string[], io: CommandIo): Promise<
     io.stdout.write(`${mark}  ${text.replaceAll('\n', '\n      ')}\n`)
   }
   return findings.some(({ level }) => level === 'bad') ? 1 : 0
-}
-
-async function lookAtCertificate(
-  config: Config,
-): Promise<{ findings: readonly Finding[]; names: readonly string[] }> {
-  const { tls, tlsCert, tlsKey, tlsClientCa, stateDir } = config
-  if (tls === 'off' || tlsCert === undefined || tlsKey === undefined) {
-    const text =
-      tls === 'off'
-        ? 'certificate: none, TLS is off'
-        : `certificate: none given; a development certificate in ${stateDir} stands in, and agents need its ca.pem`
-    return { findings: [{ level: 'note', text }], names: [] }
-  }
-  try {
-    const paths = { certPath: tlsCert, keyPath: tlsKey, clientCaPath: tlsClientCa }
-    const { facts } = await loadServerCredentials(paths, Date.now())
-    const leftMs = facts.notAfterMs - Date.now()
-    const until = new Date(facts.notAfterMs).toISOString().slice(0, 10)
-    const text = `certificate: for ${facts.names.join(', ')}, valid until ${until} (${Math.floor(leftMs / DAY_MS)} days)`
-    const warnings = facts.warnings.map((text): Finding => ({ level: 'note', text }))
-    const level = leftMs < SOON_MS ? 'note' : 'ok'
-    return { findings: [{ level, text }, ...warnings], names: facts.names }
-  } catch (error) {
-    return { findings: [{ level: 'bad', text: `certificate: ${wordsOf(error)}` }], names: [] }
-  }
 }
 
 async function lookAtTokens(config: Config): Promise<readonly Finding[]> {

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util'
 import type { Config } from '../config/config.ts'
 import { ConfigError } from '../config/config-error.ts'
 import { readTextFile } from '../secrets/file-edit.ts'
+import { pairPlacesOf } from '../tls/pair-place.ts'
 import type { Look } from './collector-check.ts'
 
 const SEND_MS = 10_000
@@ -85,7 +86,7 @@ export async function sendThrough(
     ]
   }
   const host = send.host ?? nameIn(certificateNames) ?? 'localhost'
-  const isDevelopment = config.tls === 'on' && config.tlsCert === undefined
+  const isDevelopment = config.tls === 'on' && pairPlacesOf(config).length === 0
   const caPath = send.caPath ?? (isDevelopment ? join(config.stateDir, 'ca.pem') : undefined)
   const { sendOneOfEach } = await import('../upstream/self-check.ts')
   const results = await sendOneOfEach({

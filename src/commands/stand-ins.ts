@@ -8,6 +8,7 @@ import { editFile, readTextFile } from '../secrets/file-edit.ts'
 import { createToken, digestOf } from '../stores/token-secret.ts'
 import { parseTokenSet } from '../stores/token-set.ts'
 import { ensureDevelopmentCertificate } from '../tls/development.ts'
+import { pairPlacesOf } from '../tls/pair-place.ts'
 import { tokenPlacesOf } from '../token-places.ts'
 import type { Sandbox } from '../upstream/sandbox.ts'
 import { addEntry } from './token-document.ts'
@@ -26,7 +27,7 @@ export interface StandIns {
 export async function provideStandIns(config: Config): Promise<StandIns> {
   const { stateDir } = config
   const development =
-    config.tls === 'on' && config.tlsCert === undefined
+    config.tls === 'on' && pairPlacesOf(config).length === 0
       ? await ensureDevelopmentCertificate({ stateDir, wallMs: Date.now() })
       : undefined
   const hasTokens = tokenPlacesOf(config).length + config.jwtIssuers.length > 0
@@ -37,7 +38,7 @@ export async function provideStandIns(config: Config): Promise<StandIns> {
   return {
     config: {
       ...config,
-      ...(development && { tlsCert: development.certPath, tlsKey: development.keyPath }),
+      ...(development && { tlsCert: [development.certPath], tlsKey: [development.keyPath] }),
       ...(!hasTokens && { tokensFile }),
       ...(sandbox && {
         collectorGrpc: [localAddress(sandbox.grpcPort)],

@@ -116,6 +116,18 @@ function isRange(text: string): boolean {
   return family !== 0 && Number(bits ?? 0) <= (family === 4 ? 32 : 128)
 }
 
+/** A host name or an IP address, in lower case and without a dot at its end. */
+export function hostName(): Kind<string> {
+  const expected = new Expected('a host name such as otlp.example.com')
+  return {
+    form: 'name',
+    parse(text) {
+      const name = text.toLowerCase().replace(/\.$/, '')
+      return isIP(name) !== 0 || isHost(name) ? name : expected
+    },
+  }
+}
+
 function isHost(text: string | undefined): text is string {
   if (text === undefined || text.length > 253 || !HOST_NAME.test(text)) return false
   // What looks like an IPv4 address must be one: 10.0.0.256 is a slip, not a name.

@@ -6,6 +6,7 @@ import { Expected, type Kind, type Surroundings } from './kind.ts'
 import { flagOf } from './option.ts'
 import { OPTIONS, type SettingName, type Settings } from './options.ts'
 import { collect, type Given } from './sources.ts'
+import { findTlsMistakes, findTlsWarnings } from './tls-rules.ts'
 import { findSourceMistakes, findSourceWarnings, hasTokens } from './token-source-rules.ts'
 
 /** Settings that come in pairs in the table and go into one budget each. */
@@ -108,19 +109,6 @@ function findContradictions(
       `off would send tokens over the network in the clear; expected on, or ${named('trustedProxies')} to name the proxy in front that speaks TLS, or public ports on 127.0.0.1`,
     )
   }
-  if ((settings.tlsCert === undefined) !== (settings.tlsKey === undefined)) {
-    const [here, missing] =
-      settings.tlsKey === undefined
-        ? (['tlsCert', 'tlsKey'] as const)
-        : (['tlsKey', 'tlsCert'] as const)
-    add(here, `expected ${named(missing)} as well: a certificate and its key go together`)
-  }
-  if (settings.tlsClientAuth !== 'off' && settings.tlsClientCa === undefined) {
-    add(
-      'tlsClientAuth',
-      `${settings.tlsClientAuth} needs ${named('tlsClientCa')}: the CA that signs client certificates`,
-    )
-  }
   if (clientAddress !== 'socket' && trustedProxies.length === 0) {
     add(
       'clientAddress',
@@ -133,6 +121,7 @@ function findContradictions(
       `tokens are configured but no collector; expected a URL here or in ${named('collectorHttp')}`,
     )
   }
+  findTlsMistakes(settings, named, add)
   findSourceMistakes(settings, named, add)
   findJwtMistakes(settings, named, add)
   if (settings.maxBodyBytes > settings.maxInFlightBytes) {
@@ -156,18 +145,13 @@ function findWarnings(
   named: (name: SettingName) => string,
 ): string[] {
   const warnings: string[] = []
-  const { holdMs, drainMs, tls, tlsCert, tlsClientCa, tlsClientAuth } = settings
+  const { holdMs, drainMs } = settings
   if (holdMs > 0 && holdMs >= drainMs) {
     warnings.push(
       `${named('holdMs')} is not shorter than ${named('drainMs')}: requests that wait may be cut off when the gateway stops`,
     )
   }
-  if (tls === 'off' && (tlsCert !== undefined || tlsClientAuth !== 'off')) {
-    warnings.push(`${named('tls')} is off: certificates are not used`)
-  }
-  if (tls === 'on' && tlsClientCa !== undefined && tlsClientAuth === 'off') {
-    warnings.push(`${named('tlsClientCa')} is not used while ${named('tlsClientAuth')} is off`)
-  }
+  warnings.push(...findTlsWarnings(settings, named))
   warnings.push(...findSourceWarnings(settings, named))
   for (const option of Object.values(OPTIONS)) {
     if (option.isSecret && given.get(option.env)?.isFlag === true) {

@@ -9,6 +9,7 @@ import { type Option, option } from './option.ts'
 import { PLACE_OPTIONS } from './place-options.ts'
 import { tokenPlace } from './places.ts'
 import { byteRate, count, duration, rate, size } from './quantities.ts'
+import { TLS_OPTIONS } from './tls-options.ts'
 import { headerName, oneOf, path, secret } from './words.ts'
 
 const NONE: readonly never[] = Object.freeze([])
@@ -75,39 +76,7 @@ export const OPTIONS = {
     about: 'Further request headers that are passed on to the collector, such as x-tenant.',
   }),
 
-  tls: option({
-    env: 'TOLLGATE_TLS',
-    group: 'TLS',
-    kind: oneOf('on', 'off'),
-    default: 'on',
-    about: 'Whether the public ports speak TLS; off only behind a trusted proxy or on loopback.',
-  }),
-  tlsCert: option({
-    env: 'TOLLGATE_TLS_CERT',
-    group: 'TLS',
-    kind: path(),
-    about:
-      'PEM file with the server certificate, then its chain; watched. Without it a development certificate is made.',
-  }),
-  tlsKey: option({
-    env: 'TOLLGATE_TLS_KEY',
-    group: 'TLS',
-    kind: path(),
-    about: 'PEM file with the private key of the certificate; watched.',
-  }),
-  tlsClientCa: option({
-    env: 'TOLLGATE_TLS_CLIENT_CA',
-    group: 'TLS',
-    kind: path(),
-    about: 'PEM file with the CAs that sign client certificates; watched.',
-  }),
-  tlsClientAuth: option({
-    env: 'TOLLGATE_TLS_CLIENT_AUTH',
-    group: 'TLS',
-    kind: oneOf('off', 'optional', 'required'),
-    default: 'off',
-    about: 'Whether clients show a certificate, besides their token.',
-  }),
+  ...TLS_OPTIONS,
 
   tokensFile: option({
     env: 'TOLLGATE_TOKENS_FILE',

@@ -184,12 +184,27 @@ export class Notices {
     )
   }
 
+  /** A certificate is in use that not every client takes, or none does. The sentence names its file. */
+  certificateWarning(warning: string): void {
+    this.#options.log.warn('certificate_warning', warning)
+  }
+
+  /** The certificate in use has come to its end. */
+  certificateExpired(from: string, notAfterMs: number): void {
+    const notAfter = new Date(notAfterMs).toISOString()
+    this.#options.log.error(
+      'certificate_expired',
+      `The certificate from ${from} expired on ${notAfter}: clients refuse it. Replace the files; no restart is needed`,
+      { from, notAfter },
+    )
+  }
+
   /** A certificate was bad; the last good one stays. */
   certificateKept(from: string, problem: string, notAfterMs: number): void {
     const notAfter = new Date(notAfterMs).toISOString()
     this.#options.log.error(
       'certificate_kept_last_good',
-      `Could not load the certificate from ${from}: ${problem}. The one loaded before stays in use; it is valid until ${notAfter}`,
+      `Could not load the certificate from ${from}: ${withoutPlace(problem, from)}. The one loaded before stays in use; it is valid until ${notAfter}`,
       { from, notAfter },
     )
   }

@@ -1,5 +1,7 @@
 /** The numbers that other parts own: read from them at each scrape. */
 import type { Registry } from 'prom-client'
+import { type CertificateReadings, declareCertificates } from './certificates.ts'
+import { type ClientReadings, declareClients } from './client-numbers.ts'
 import { counter, gauge, type Row, single } from './families.ts'
 import { declareJwts, type JwtReadings } from './jwts.ts'
 import { declareTokens, type TokenUsage } from './token-numbers.ts'
@@ -23,6 +25,8 @@ export interface Readings {
   tokenUsage(): Iterable<TokenUsage>
   /** JWTs and their issuers; undefined where none is configured. */
   jwts?(): JwtReadings | undefined
+  /** Client certificates; undefined where none is asked for. */
+  clientCertificates?(): ClientReadings | undefined
   /** Bans in force. */
   bans(): number
   /** The bounded tables of limits and bans. `table` is one of a closed set of names. */
@@ -31,10 +35,8 @@ export interface Readings {
     readonly size: number
     readonly evictions: number
   }>
-  /** Certificates in use; none with TLS off. `role` is one of a closed set of names. */
-  certificates(): Iterable<{ readonly role: string; readonly notAfterMs: number }>
-  /** Whether the last attempt to load the certificate was good; undefined with TLS off. */
-  isLastCertificateReloadGood(): boolean | undefined
+  /** Certificates; undefined with TLS off. */
+  certificates(): CertificateReadings | undefined
   isCollectorUp(): boolean
   /** Lines that could not be written: disk full, reader stuck, too many at once. */
   lostLines(): { readonly log: number; readonly audit: number }
@@ -66,26 +68,11 @@ export function declareState(registry: Registry, readings: Readings): void {
   )
   declareSources(registry, () => readings.tokens().sources)
   declareGauge('tollgate_bans', 'Bans in force.', () => readings.bans())
-  declareGauge(
-    'tollgate_certificate_last_reload_success',
-    'Whether the last read of the server certificate was good. At 0 the last good one is still in use.',
-    () => {
-      const isGood = readings.isLastCertificateReloadGood()
-      return isGood === undefined ? undefined : Number(isGood)
-    },
-  )
-  gauge(
-    registry,
-    {
-      name: 'tollgate_certificate_not_after_seconds',
-      help: 'When the certificate expires, as Unix time.',
-      labels: ['role'],
-    },
-    () => [...readings.certificates()].map(({ role, notAfterMs }) => [{ role }, notAfterMs / 1000]),
-  )
+  declareCertificates(registry, () => readings.certificates())
   declareTokens(registry, () => readings.tokenUsage())
   declareTables(registry, readings)
   declareJwts(registry, () => readings.jwts?.())
+  declareClients(registry, () => readings.clientCertificates?.())
   counter(
     registry,
     {

@@ -1,24 +1,36 @@
-import { createPrivateKey, type KeyObject, type X509Certificate } from 'node:crypto'
+/** A server's certificate, chain and key: read, checked, put in order, and tried. */
+import type { X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
-import { CertificateError } from './certificate-error.ts'
-import { certificatesOf, type PemBlock, readPem } from './pem.ts'
+import { readAcmePair } from './acme-json.ts'
+import { CertificateError, inShell } from './certificate-error.ts'
+import { chainFor } from './chain.ts'
+import { type ClientTrust, loadClientTrust } from './client-trust.ts'
+import { checkLeaf, findWarnings, validityProblem } from './leaf-check.ts'
+import { namesOf, subjectOf } from './names.ts'
+import type { PairPlace } from './pair-place.ts'
+import { blocksOf, certificatesOf, labelsOf, type PemBlock, readPem } from './pem.ts'
+import { checkStrength, privateKeyOf } from './private-key.ts'
 import { TLS_SETTINGS } from './settings.ts'
 
-/** Where the server's certificate, key and the CA of clients are. PEM. */
+/** Where the server's certificate and key are, and the CAs of clients with their CRLs. */
 export interface CredentialPaths {
-  readonly certPath: string
-  readonly keyPath: string
+  readonly place: PairPlace
   readonly clientCaPath?: string | undefined
+  readonly clientCrlPaths?: readonly string[]
 }
 
-/** What may be shown of a certificate. */
+/** What may be shown of the certificate. */
 export interface CertificateFacts {
   readonly notBeforeMs: number
   readonly notAfterMs: number
   /** What the certificate is for: `DNS:example.com`, `IP Address:192.0.2.1`. */
   readonly names: readonly string[]
+  /** What people call it by: its first name. */
+  readonly subject: string
   /** SHA-256 of the leaf, as OpenSSL prints it. */
   readonly fingerprint: string
+  /** The chain as it is sent, the server's certificate first. */
+  readonly chain: readonly X509Certificate[]
   /** What works here but will not work for every client, a sentence each. */
   readonly warnings: readonly string[]
 }
@@ -26,139 +38,101 @@ export interface CertificateFacts {
 /** A pair that was checked and tried. */
 export interface ServerCredentials {
   /** Values for `tls.createSecureContext`. The key is in them: never log them. */
-  readonly secrets: { readonly cert: string; readonly key: string; readonly ca?: string }
+  readonly secrets: { readonly cert: string; readonly key: string } & Partial<
+    ClientTrust['secrets']
+  >
   readonly facts: CertificateFacts
+  /** Whom client certificates have to come from; undefined where nobody said. */
+  readonly clientTrust: ClientTrust | undefined
 }
 
 /**
- * Reads and checks a certificate with its key: kinds of PEM, one belongs to the other, dates, and a
- * trial with OpenSSL. Throws a `CertificateError`, which never quotes a key.
+ * Reads and checks a certificate with its key: kinds of PEM, one belongs to the other, order of the
+ * chain, strength, purpose, and a trial with OpenSSL. Dates that are not right are a warning here:
+ * what is better than a certificate that has expired is for the caller to know. Throws a
+ * `CertificateError`, which never quotes a key.
  */
 export async function loadServerCredentials(
-  paths: CredentialPaths,
+  { place, clientCaPath, clientCrlPaths = [] }: CredentialPaths,
   wallMs: number,
 ): Promise<ServerCredentials> {
-  const { certPath, keyPath, clientCaPath } = paths
-  const certBlocks = await readPem(certPath)
-  const [leaf, ...chain] = certificatesOf(certPath, certBlocks)
-  if (leaf === undefined) throw notCertificate(certPath, certBlocks)
-  const key = readKey(keyPath, await readPem(keyPath))
-  checkPair(leaf, chain, key.object, certPath, keyPath)
-  const notBeforeMs = Date.parse(leaf.validFrom)
-  const notAfterMs = Date.parse(leaf.validTo)
-  if (wallMs >= notAfterMs) {
-    throw new CertificateError(
-      certPath,
-      `expired on ${day(notAfterMs)}; expected one that is valid`,
-    )
+  const { certPath, certBlocks, keyPath, keyBlocks, passphrase } = await read(place, wallMs)
+  const certificates = certificatesOf(certPath, certBlocks)
+  if (certificates.length === 0) throw notCertificate(certPath, certBlocks)
+  const key = privateKeyOf(keyPath, keyBlocks, passphrase)
+  const chain = chainFor(key, certificates)
+  const [leaf] = chain?.links ?? []
+  if (chain === undefined || leaf === undefined) throw notPair(certPath, keyPath)
+  checkStrength(certPath, leaf.publicKey)
+  checkLeaf(certPath, leaf)
+  const clientTrust =
+    clientCaPath === undefined
+      ? undefined
+      : await loadClientTrust({ clientCaPath, clientCrlPaths }, wallMs)
+  const secrets = {
+    cert: chain.links.map(String).join(''),
+    key: key.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    ...clientTrust?.secrets,
   }
-  if (wallMs < notBeforeMs) {
-    throw new CertificateError(
-      certPath,
-      `not valid before ${day(notBeforeMs)}; expected one that is valid, or this machine's clock is wrong`,
-    )
-  }
-  const ca = clientCaPath === undefined ? undefined : await readCa(clientCaPath)
-  const cert = [leaf, ...chain].map(String).join('')
-  const secrets = { cert, key: key.text, ...(ca === undefined ? {} : { ca }) }
   try {
     createSecureContext({ ...TLS_SETTINGS, ...secrets })
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
     throw new CertificateError(certPath, `OpenSSL does not take it: ${why}`, { cause: error })
   }
-  const names = leaf.subjectAltName?.split(', ') ?? []
-  const warnings = findWarnings(certPath, leaf, chain)
-  const fingerprint = leaf.fingerprint256
-  return { secrets, facts: { notBeforeMs, notAfterMs, names, fingerprint, warnings } }
-}
-
-interface Key {
-  readonly text: string
-  readonly object: KeyObject
-}
-
-function readKey(path: string, blocks: readonly PemBlock[]): Key {
-  // OpenSSL writes the curve as a block of its own in front of an EC key.
-  const keys = blocks.filter(({ label }) => label.endsWith('PRIVATE KEY'))
-  const [block] = keys
-  if (block === undefined) {
-    const swapped = blocks.some(({ label }) => label.endsWith('CERTIFICATE'))
-    throw new CertificateError(
-      path,
-      `expected a private key, found ${labelsOf(blocks)}${swapped ? '; are certificate and key swapped?' : ''}`,
+  const warnings = [...findWarnings(certPath, chain, wallMs)]
+  if (keyPath !== certPath && certBlocks.some(isKey)) {
+    warnings.push(
+      `${certPath}: holds a private key beside the certificate; whoever may read certificates may read it. To see it: grep -- -----BEGIN ${inShell(certPath)}`,
     )
   }
-  if (keys.length > 1) throw new CertificateError(path, 'holds several private keys; expected one')
-  if (block.label.startsWith('ENCRYPTED') || /^Proc-Type:.*ENCRYPTED/m.test(block.text)) {
-    throw new CertificateError(path, 'the key is encrypted; expected one without a passphrase')
+  const facts = {
+    notBeforeMs: Date.parse(leaf.validFrom),
+    notAfterMs: Date.parse(leaf.validTo),
+    names: namesOf(leaf),
+    subject: subjectOf(leaf),
+    fingerprint: leaf.fingerprint256,
+    chain: chain.links,
+    warnings: Object.freeze(warnings),
   }
-  try {
-    return { text: `${block.text}\n`, object: createPrivateKey(block.text) }
-  } catch {
-    throw new CertificateError(path, 'the private key is damaged')
-  }
+  return { secrets, facts, clientTrust }
 }
 
-function checkPair(
-  leaf: X509Certificate,
-  chain: readonly X509Certificate[],
-  key: KeyObject,
-  certPath: string,
-  keyPath: string,
-): void {
-  if (leaf.checkPrivateKey(key)) return
-  const misplaced = chain.findIndex((certificate) => certificate.checkPrivateKey(key))
-  throw misplaced < 0
-    ? new CertificateError(keyPath, `does not belong to the certificate in ${certPath}`)
-    : new CertificateError(
-        certPath,
-        `the key belongs to certificate ${misplaced + 2}; expected the server's certificate first, then its chain`,
-      )
+/** What is wrong with the dates of a certificate now, in words; undefined where nothing is. */
+export function datesProblem({ chain }: CertificateFacts, wallMs: number): string | undefined {
+  const [leaf] = chain
+  return leaf === undefined ? undefined : validityProblem(leaf, wallMs)
 }
 
-async function readCa(path: string): Promise<string> {
-  const blocks = await readPem(path)
-  const certificates = certificatesOf(path, blocks)
-  if (certificates.length === 0) throw notCertificate(path, blocks)
-  if (!certificates.some(({ ca }) => ca)) {
-    throw new CertificateError(path, 'holds no CA certificate; expected the one that signs clients')
+async function read(place: PairPlace, wallMs: number) {
+  if (place.kind === 'acme-json') {
+    const { path, domain } = place
+    const { cert, key } = await readAcmePair(path, domain, wallMs)
+    return {
+      ...{ certPath: path, certBlocks: blocksOf(path, cert) },
+      ...{ keyPath: path, keyBlocks: blocksOf(path, key), passphrase: undefined },
+    }
   }
-  return certificates.map(String).join('')
+  const { certPath, keyPath, passphrase } = place
+  const certBlocks = await readPem(certPath)
+  return { certPath, certBlocks, keyPath, keyBlocks: await readPem(keyPath), passphrase }
+}
+
+function isKey({ label }: PemBlock): boolean {
+  return label.endsWith('PRIVATE KEY')
+}
+
+function notPair(certPath: string, keyPath: string): CertificateError {
+  return new CertificateError(keyPath, `does not belong to the certificate in ${certPath}`, {
+    look: `openssl pkey -in ${inShell(keyPath)} -pubout; openssl x509 -in ${inShell(certPath)} -noout -pubkey (they should be the same)`,
+  })
 }
 
 function notCertificate(path: string, blocks: readonly PemBlock[]): CertificateError {
-  const swapped = blocks.some(({ label }) => label.endsWith('PRIVATE KEY'))
+  const isSwapped = blocks.some(isKey)
   return new CertificateError(
     path,
-    `expected a certificate, found ${labelsOf(blocks)}${swapped ? '; are certificate and key swapped?' : ''}`,
+    `expected a certificate, found ${labelsOf(blocks)}${isSwapped ? '; are certificate and key swapped?' : ''}`,
+    { look: `grep -- -----BEGIN ${inShell(path)}` },
   )
-}
-
-function findWarnings(
-  path: string,
-  leaf: X509Certificate,
-  chain: readonly X509Certificate[],
-): readonly string[] {
-  const warnings: string[] = []
-  if (leaf.subjectAltName === undefined) {
-    warnings.push(`${path}: has no subjectAltName; clients will not find their host name in it`)
-  }
-  if (leaf.ca)
-    warnings.push(`${path}: the server's certificate is a CA's; many clients refuse that`)
-  const links = [leaf, ...chain]
-  for (const [at, issuer] of chain.entries()) {
-    if (links[at]?.checkIssued(issuer) === false) {
-      warnings.push(`${path}: certificate ${at + 1} was not issued by the one after it`)
-    }
-  }
-  return Object.freeze(warnings)
-}
-
-function labelsOf(blocks: readonly PemBlock[]): string {
-  return [...new Set(blocks.map(({ label }) => label))].join(', ')
-}
-
-function day(ms: number): string {
-  return new Date(ms).toISOString().slice(0, 10)
 }

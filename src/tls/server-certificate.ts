@@ -1,11 +1,16 @@
+import { hash } from 'node:crypto'
 import { createSecureContext, type SecureContext, type TlsOptions } from 'node:tls'
-import { CertificateError } from './certificate-error.ts'
+import { isDeepStrictEqual } from 'node:util'
+import { CertificateError, inShell } from './certificate-error.ts'
+import type { ClientTrust } from './client-trust.ts'
 import {
   type CertificateFacts,
   type CredentialPaths,
+  datesProblem,
   loadServerCredentials,
   type ServerCredentials,
 } from './credentials.ts'
+import { filesOf, mainFileOf } from './pair-place.ts'
 import { TLS_SETTINGS } from './settings.ts'
 
 /** Whether clients show a certificate. */
@@ -25,6 +30,14 @@ export type CertificateEvent =
   | { readonly kind: 'swapped'; readonly facts: CertificateFacts }
   /** The files cannot be used; the last good pair goes on. Told once for the same trouble. */
   | { readonly kind: 'kept'; readonly error: CertificateError; readonly notAfterMs: number }
+  /** The certificate in use has come to its end, and clients refuse it. */
+  | { readonly kind: 'expired'; readonly facts: CertificateFacts }
+
+/** What became of a look at the files. */
+export type Reload = 'swapped' | 'unchanged' | 'kept'
+
+/** Longest wait of a timer: longer ones fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1
 
 export interface ServerCertificateOptions extends CredentialPaths {
   readonly clientAuth: ClientAuth
@@ -37,6 +50,8 @@ export interface ServerCertificateOptions extends CredentialPaths {
   readonly settleMs?: number
   readonly wallMs?: () => number
   readonly onEvent: (event: CertificateEvent) => void
+  /** Told of every look at the files, also where it changed nothing. */
+  readonly onReload?: (outcome: Reload) => void
 }
 
 /**
@@ -50,6 +65,7 @@ export class ServerCertificate {
   #context: SecureContext
   #work: Promise<unknown> = Promise.resolve()
   #settle: NodeJS.Timeout | undefined
+  #end: NodeJS.Timeout | undefined
   #toldOf: string | undefined
   /** Until `open` has returned there is nobody to tell. */
   #isOpen = false
@@ -67,15 +83,20 @@ export class ServerCertificate {
     const certificate = new ServerCertificate(options, credentials)
     await certificate.#startWatching()
     certificate.#isOpen = true
+    certificate.#awaitEnd()
     return certificate
   }
 
   /** For `tls.createServer` and `tls.Server.setSecureContext`: settings, certificate, client authentication. */
   get tlsOptions(): TlsOptions {
     const { clientAuth } = this.#options
+    const { ca = '', crl = [] } = this.#credentials.secrets
     return {
       ...TLS_SETTINGS,
       ...this.#credentials.secrets,
+      // OpenSSL does not look at certificates again when a session is resumed: a session that began
+      // under other CAs or CRLs is not.
+      sessionIdContext: hash('sha256', [clientAuth, ca, ...crl].join('\n')).slice(0, 32),
       requestCert: clientAuth !== 'off',
       rejectUnauthorized: clientAuth === 'required',
     }
@@ -91,13 +112,23 @@ export class ServerCertificate {
     return this.#credentials.facts
   }
 
+  /** The file that messages are about. */
+  get file(): string {
+    return mainFileOf(this.#options.place)
+  }
+
+  /** Whom client certificates have to come from; undefined where nobody said. */
+  get clientTrust(): ClientTrust | undefined {
+    return this.#credentials.clientTrust
+  }
+
   /** When the certificate in use ends, Unix time in milliseconds. */
   get notAfterMs(): number {
     return this.facts.notAfterMs
   }
 
   /** Looks at the files now (SIGHUP). Resolves with whether a new pair is in use; trouble is told at once. */
-  reload(): Promise<'swapped' | 'unchanged' | 'kept'> {
+  reload(): Promise<Reload> {
     clearTimeout(this.#settle)
     return this.#enqueue(true)
   }
@@ -106,14 +137,15 @@ export class ServerCertificate {
   close(): void {
     this.#isClosed = true
     clearTimeout(this.#settle)
+    clearTimeout(this.#end)
     for (const watch of this.#watches) watch.close()
     this.#watches.length = 0
   }
 
   async #startWatching(): Promise<void> {
-    const { certPath, keyPath, clientCaPath, watch } = this.#options
+    const { place, clientCaPath, clientCrlPaths = [], watch } = this.#options
     if (watch === undefined) return
-    for (const path of [certPath, keyPath, clientCaPath]) {
+    for (const path of [...filesOf(place), clientCaPath, ...clientCrlPaths]) {
       if (path === undefined) continue
       this.#watches.push(watch(path, () => void this.#enqueue(false)))
     }
@@ -123,26 +155,31 @@ export class ServerCertificate {
   }
 
   /** One look at a time, in order. */
-  #enqueue(tellsAtOnce: boolean): Promise<'swapped' | 'unchanged' | 'kept'> {
-    const look = this.#work.then(() => this.#look(tellsAtOnce))
+  #enqueue(tellsAtOnce: boolean): Promise<Reload> {
+    const look = this.#work.then(async () => {
+      const outcome = await this.#look(tellsAtOnce)
+      this.#options.onReload?.(outcome)
+      return outcome
+    })
     this.#work = look.catch(() => {})
     return look
   }
 
-  async #look(tellsAtOnce: boolean): Promise<'swapped' | 'unchanged' | 'kept'> {
+  async #look(tellsAtOnce: boolean): Promise<Reload> {
     const { wallMs = Date.now, onEvent } = this.#options
     await Promise.all(this.#watches.map((watch) => watch.arm()))
     try {
       const credentials = await loadServerCredentials(this.#options, wallMs())
+      this.#checkDates(credentials.facts, wallMs())
       const hadTrouble = this.#toldOf !== undefined
       this.#toldOf = undefined
       clearTimeout(this.#settle)
-      const { cert, key, ca } = this.#credentials.secrets
       const { secrets, facts } = credentials
-      const isSame = secrets.cert === cert && secrets.key === key && secrets.ca === ca
+      const isSame = isDeepStrictEqual(secrets, this.#credentials.secrets)
       if (isSame && !hadTrouble) return 'unchanged'
       this.#credentials = credentials
       this.#context = createSecureContext(this.tlsOptions)
+      this.#awaitEnd()
       if (this.#isOpen) onEvent({ kind: 'swapped', facts })
       return isSame ? 'unchanged' : 'swapped'
     } catch (error) {
@@ -150,6 +187,29 @@ export class ServerCertificate {
       this.#trouble(error, tellsAtOnce)
       return 'kept'
     }
+  }
+
+  /** One that clients refuse does not replace one that they take. */
+  #checkDates(facts: CertificateFacts, wallMs: number): void {
+    const problem = datesProblem(facts, wallMs)
+    if (problem === undefined || datesProblem(this.facts, wallMs) !== undefined) return
+    const file = this.file
+    throw new CertificateError(file, problem, {
+      look: `openssl x509 -in ${inShell(file)} -noout -dates`,
+    })
+  }
+
+  /** Tells when the certificate in use has come to its end. */
+  #awaitEnd(): void {
+    clearTimeout(this.#end)
+    const leftMs = this.notAfterMs - (this.#options.wallMs ?? Date.now)()
+    if (this.#isClosed || !this.#isOpen || leftMs <= 0) return
+    const wake = () => {
+      if ((this.#options.wallMs ?? Date.now)() < this.notAfterMs) this.#awaitEnd()
+      else this.#options.onEvent({ kind: 'expired', facts: this.facts })
+    }
+    this.#end = setTimeout(wake, Math.min(leftMs, MAX_TIMER_MS))
+    this.#end.unref()
   }
 
   #trouble(error: CertificateError, tellsAtOnce: boolean): void {

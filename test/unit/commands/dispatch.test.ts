@@ -201,7 +201,7 @@ suite('check', () => {
         TOLLGATE_COLLECTOR_GRPC: 'http://collector.invalid',
       })
       assert.equal(code, 1)
-      assert.match(out, /^BAD {3}certificate: .*tls\.crt: expired on/m)
+      assert.match(out, /^BAD {3}certificate: for DNS:gate\.example, .* \(expired\)$/m)
       assert.match(out, /^BAD {3}tokens: there is no file .*no-tokens\.json$/m)
       assert.match(out, /^BAD {3}collector .* \(HTTP\): answers 404: there is no OTLP\/HTTP/m)
       assert.match(out, /^BAD {3}collector http:\/\/collector\.invalid:4317 \(gRPC\): /m)

@@ -1,4 +1,4 @@
-/** The alerts about tokens in docs/metrics.md fire when they should, and not before. */
+/** The alerts in docs/metrics.md fire when they should, and not before. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -39,7 +39,24 @@ const CURRENT = of('tollgate_token_state', { ...OLD, state: 'current' })
 const REVOKED = of('tollgate_token_state', { ...OLD, state: 'revoked' })
 const REFUSALS = of('tollgate_holder_refusals_total', { holder: 'web-shop' })
 
+const SERVER = { role: 'server', subject: 'otlp.example.com' }
+/** A certificate that ends so many days after the start. */
+const endingCertificate = (days: number) => ({
+  [of('tollgate_certificate_not_after_seconds', SERVER)]: `${days * DAY_SECONDS}x60`,
+})
+
 const CASES: readonly Case[] = [
+  ...(
+    [
+      ['TollgateCertificateExpires', 15, undefined],
+      ['TollgateCertificateExpires', 14, SERVER],
+      ['TollgateCertificateNotRenewed', 4, undefined],
+      ['TollgateCertificateNotRenewed', 3, SERVER],
+      ['TollgateCertificateNotRenewed', -1, SERVER],
+    ] as const
+  ).map(([alert, days, fires]) => {
+    return { alert, series: endingCertificate(days), minute: 30, fires }
+  }),
   {
     alert: 'TollgateOldTokenStillInUse',
     series: { [RETIRING]: '0+1x3000' },
@@ -102,7 +119,7 @@ const CASES: readonly Case[] = [
   },
 ]
 
-test('the alerts about tokens fire when they should', async (t) => {
+test('the alerts about tokens and certificates fire when they should', async (t) => {
   if (!hasTools(t, 'promtool')) return
   const rules = /```yaml\n(groups:[\s\S]*?)```/.exec(METRICS)?.[1]
   assert.ok(rules !== undefined)

@@ -26,8 +26,11 @@ export function restingReadings(changes: Partial<Readings> = {}): Readings {
     }),
     bans: () => 0,
     limiterTables: () => [{ table: 'peer_requests', size: 1, evictions: 0 }],
-    certificates: () => [{ role: 'server', notAfterMs: 1_900_000_000_000 }],
-    isLastCertificateReloadGood: () => true,
+    certificates: () => ({
+      all: [{ role: 'server', subject: 'otlp.example', notAfterMs: 1_900_000_000_000 }],
+      isGood: true,
+      reloads: { swapped: 3, unchanged: 2, kept: 1 },
+    }),
     isCollectorUp: () => true,
     lostLines: () => ({ log: 0, audit: 0 }),
     ...changes,

@@ -210,8 +210,7 @@ test('a holder was last used when the last of its tokens was, and is refused wit
 test('with TLS off there is nothing about a certificate', async () => {
   const page = samples(
     await metricsWith({
-      certificates: () => [],
-      isLastCertificateReloadGood: () => undefined,
+      certificates: () => undefined,
     }).page(),
   )
   assert.deepEqual(

@@ -62,6 +62,8 @@ test('what happens to the gateway is told with an event of its own', () => {
   notices.tokensKept(1, '/etc/tollgate/tokens.json', 'the file is empty')
   notices.certificateLoaded(['otlp.example'], 1_900_000_000_000)
   notices.certificateKept('/etc/cert.pem', 'the key does not belong to it', 1_900_000_000_000)
+  notices.certificateWarning('/etc/cert.pem: has no subjectAltName')
+  notices.certificateExpired('/etc/cert.pem', 1_900_000_000_000)
   notices.collectorDown('The collector at http://collector:4317 is away')
   notices.collectorUp('The collector at http://collector:4317 is back')
   notices.banLifted('203.0.113.9')
@@ -80,6 +82,8 @@ test('what happens to the gateway is told with an event of its own', () => {
       'tokens_kept_last_good',
       'certificate_loaded',
       'certificate_kept_last_good',
+      'certificate_warning',
+      'certificate_expired',
       'collector_down',
       'collector_up',
       'ban_lifted',
@@ -96,7 +100,7 @@ test('what happens to the gateway is told with an event of its own', () => {
   )
   assert.equal(messages[4], 'Loaded 1 token from /etc/tollgate/tokens.json')
   assert.equal(
-    messages[12],
+    messages[14],
     'The audit log /var/log/audit.log is written again; 3 lines were lost since the start',
   )
 })

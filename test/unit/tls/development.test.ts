@@ -14,6 +14,9 @@ import { ensureDevelopmentCertificate } from '../../../src/tls/development.ts'
 import { TLS_SETTINGS } from '../../../src/tls/settings.ts'
 
 const DAY_MS = 86_400_000
+const placed = ({ certPath, keyPath }: { certPath: string; keyPath: string }) => ({
+  place: { kind: 'pem', certPath, keyPath } as const,
+})
 const NOW_MS = Date.now()
 const root = mkdtempSync(join(tmpdir(), 'tollgate-dev-'))
 after(() => rmSync(root, { recursive: true }))
@@ -36,7 +39,7 @@ suite('the development certificate', () => {
 
   test('is good for the names of this machine, for at most 397 days', async () => {
     const paths = await ensure(freshDirectory())
-    const { facts } = await loadServerCredentials(paths, NOW_MS)
+    const { facts } = await loadServerCredentials(placed(paths), NOW_MS)
     assert.deepEqual(facts.warnings, [])
     assert.ok(facts.notAfterMs - facts.notBeforeMs <= 397 * DAY_MS)
     const leaf = new X509Certificate(readFileSync(paths.certPath))
@@ -51,7 +54,7 @@ suite('the development certificate', () => {
 
   test('is taken by a TLS client that trusts the CA, and by no other', async () => {
     const paths = await ensure(freshDirectory())
-    const { secrets } = await loadServerCredentials(paths, NOW_MS)
+    const { secrets } = await loadServerCredentials(placed(paths), NOW_MS)
     const server = createServer({ ...TLS_SETTINGS, ...secrets }, (socket) => {
       socket.on('error', () => {})
       socket.end()
@@ -119,7 +122,7 @@ suite('the development certificate', () => {
       NOW_MS,
       `${'a'.repeat(60)}.${'b'.repeat(60)}.example`,
     )
-    await loadServerCredentials(paths, NOW_MS)
+    await loadServerCredentials(placed(paths), NOW_MS)
   })
 
   test('without the key of the CA it serves on, and a new CA comes with the renewal', async () => {
@@ -139,7 +142,7 @@ suite('the development certificate', () => {
         '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n',
       )
       const paths = await ensure(stateDir)
-      const { facts } = await loadServerCredentials(paths, NOW_MS)
+      const { facts } = await loadServerCredentials(placed(paths), NOW_MS)
       assert.equal(facts.fingerprint.length, 95)
       assert.equal((await ensure(stateDir)).made, 'nothing')
     })

@@ -46,8 +46,11 @@ suite('the certificate of the server', () => {
   }
   const open = async (options: Partial<ServerCertificateOptions> = {}) => {
     opened = await ServerCertificate.open({
-      certPath: join(directory, 'tls.crt'),
-      keyPath: join(directory, 'tls.key'),
+      place: {
+        kind: 'pem',
+        certPath: join(directory, 'tls.crt'),
+        keyPath: join(directory, 'tls.key'),
+      },
       clientAuth: 'off',
       settleMs: 20,
       onEvent: (event) => {
