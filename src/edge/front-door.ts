@@ -13,7 +13,7 @@ import { httpDialect, readHttp } from './http.ts'
 import { Http1Engine, type PeekBudget } from './http1-engine.ts'
 import { Http2Engine } from './http2-engine.ts'
 import { createPeerOf, type Link, type Port } from './link.ts'
-import { type GivenSocket, type ListenAddress, Listener } from './listener.ts'
+import { type CertificateOf, type GivenSocket, type ListenAddress, Listener } from './listener.ts'
 
 /** How long clients have to read their last answers and hang up before it is done for them. */
 const FAREWELL_MS = 1000
@@ -41,6 +41,8 @@ export interface FrontDoorOptions {
   onRefused(reason: string): void
   /** A TLS handshake failed: OpenSSL's code for it and who it was, for the log. */
   onHandshakeFailed(code: string, address: string): void
+  /** Asked once after each handshake; undefined where no client certificate is asked for. */
+  readonly certificateOf?: CertificateOf | undefined
 }
 
 export class FrontDoor {
@@ -57,7 +59,7 @@ export class FrontDoor {
     const { onRefused: onMisuse } = options
     const isTrusted = createTrustedProxies(options.trustedProxies)
     const peerOf = createPeerOf(options.clientAddress, isTrusted)
-    const onCall = (call: Call, link: Link) => this.#onCall(call, peerOf(call.headers, link))
+    const onCall = (call: Call, link: Link) => this.#onCall(call, peerOf(call.headers, link), link)
     const timing = { onCall, headerTimeoutMs, idleTimeoutMs, onMisuse }
     this.#http1 = new Http1Engine({ ...timing, peekBudget })
     const { clock, inFlightBytes } = options.exchange
@@ -116,7 +118,7 @@ export class FrontDoor {
     this.#listener.destroy()
   }
 
-  #onCall(call: Call, peer: Peer): void {
+  #onCall(call: Call, peer: Peer, { certificate }: Link): void {
     const { exchange: settings, mayProbe, isReady } = this.#options
     const { clock, collector, maxBodyBytes } = settings
     const speaksGrpc = call.httpVersion === 2 && isGrpc(first(call.headers, 'content-type'))
@@ -125,8 +127,8 @@ export class FrontDoor {
       return
     }
     const { arrival, shape } = speaksGrpc
-      ? readGrpc(call, peer, clock.nowMs())
-      : readHttp(call, peer, { collector, maxBodyBytes })
+      ? readGrpc(call, peer, clock.nowMs(), certificate)
+      : readHttp(call, peer, { collector, maxBodyBytes, certificate })
     const dialect = speaksGrpc ? grpcDialect : httpDialect
     const exchange = new CallExchange(call, arrival, shape, dialect, settings, this.#onEnd)
     this.#calls += 1

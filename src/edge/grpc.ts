@@ -1,6 +1,6 @@
 /** OTLP/gRPC: reads what a call asks for, and answers in gRPC's words. */
 import { SIGNALS, type Signal, signalFromGrpcPath } from '../otlp/signal.ts'
-import type { Arrival, Peer } from '../pipeline/arrival.ts'
+import type { Arrival, ClientCertificate, Peer } from '../pipeline/arrival.ts'
 import type { Refusal } from '../pipeline/outcome.ts'
 import type { CollectorAnswer, GrpcAnswer } from '../pipeline/parcel.ts'
 import { grpcFromHttp } from './answers.ts'
@@ -34,6 +34,7 @@ export function readGrpc(
   call: Call,
   peer: Peer,
   nowMs: number,
+  certificate?: ClientCertificate,
 ): { arrival: Arrival; shape: Shape } {
   const kept = call.headers as { [READING]?: Reading }
   kept[READING] ??= readHeaders(call)
@@ -42,7 +43,7 @@ export function readGrpc(
   const deadlineMs = timeoutMs === undefined ? Number.POSITIVE_INFINITY : nowMs + timeoutMs
   const { protocol, signal, authorization, userAgent, flaw } = fixed
   return {
-    arrival: { protocol, signal, peer, authorization, userAgent, deadlineMs, flaw },
+    arrival: { protocol, signal, peer, authorization, certificate, userAgent, deadlineMs, flaw },
     shape,
   }
 }

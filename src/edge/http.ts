@@ -6,7 +6,7 @@ import {
   signalFromGrpcPath,
   signalFromHttpPath,
 } from '../otlp/signal.ts'
-import type { Arrival, Peer } from '../pipeline/arrival.ts'
+import type { Arrival, ClientCertificate, Peer } from '../pipeline/arrival.ts'
 import type { Refusal } from '../pipeline/outcome.ts'
 import type { Collector, CollectorAnswer, Format, HttpAnswer } from '../pipeline/parcel.ts'
 import { httpFromGrpc, rpcStatusOfHttp } from './answers.ts'
@@ -29,6 +29,7 @@ const PATHS = SIGNALS.map((signal) => HTTP_PATHS[signal]).join(', ')
 export interface HttpReading {
   readonly collector: Collector
   readonly maxBodyBytes: number
+  readonly certificate?: ClientCertificate | undefined
 }
 
 /** Reads an OTLP/HTTP request's headers. What is wrong with them becomes the arrival's flaw. */
@@ -55,6 +56,7 @@ export function readHttp(
       signal: signal ?? 'none',
       peer,
       authorization: first(headers, 'authorization'),
+      certificate: reading.certificate,
       userAgent: first(headers, 'user-agent'),
       deadlineMs: Number.POSITIVE_INFINITY,
       flaw: flawOf(call, signal, type, encoding === 'unsupported', shape, reading),

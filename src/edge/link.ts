@@ -1,4 +1,4 @@
-import type { Peer } from '../pipeline/arrival.ts'
+import type { ClientCertificate, Peer } from '../pipeline/arrival.ts'
 import type { Call, Headers } from './call.ts'
 import { type ClientAddressSource, type IsTrusted, peerFromForwardedFor } from './client-address.ts'
 
@@ -10,6 +10,8 @@ export interface Link {
   readonly port: Port
   /** The peer at connection level: the socket's, or the one a PROXY header named. */
   readonly peer: Peer
+  /** The certificate that may stand in for a token of its requests. */
+  readonly certificate?: ClientCertificate | undefined
 }
 
 /** Takes the calls of a connection. */

@@ -10,7 +10,7 @@ import {
   type TlsOptions,
   type Server as TlsServer,
 } from 'node:tls'
-import type { Peer } from '../pipeline/arrival.ts'
+import type { ClientCertificate, Peer } from '../pipeline/arrival.ts'
 import type { ClientAddressSource, IsTrusted } from './client-address.ts'
 import type { Link, Port } from './link.ts'
 import { peerFromAddress } from './peer.ts'
@@ -51,7 +51,15 @@ export interface ListenerOptions {
   onRefused(reason: ConnectionRefusal): void
   /** A TLS handshake failed: OpenSSL's code for it and who it was, for the log. */
   onHandshakeFailed(code: string, address: string): void
+  /** Asked once after each handshake; undefined where no client certificate is asked for. */
+  readonly certificateOf?: CertificateOf | undefined
 }
+
+/** The client certificate that the requests of a connection may use; `refused` ends the connection. */
+export type CertificateOf = (
+  socket: TLSSocket,
+  address: string,
+) => ClientCertificate | 'refused' | undefined
 
 /** An address to listen on. Port 0 takes a free one. */
 export interface ListenAddress {
@@ -84,7 +92,8 @@ export class Listener {
     this.#tls = createTlsServer({ ...options.tls, handshakeTimeout: options.handshakeTimeoutMs })
     this.#tls.on('secureConnection', (socket) => this.#onSecure(socket))
     this.#tls.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
-      const { code = 'unknown' } = error
+      // Where its certificate was the reason, Node ends the connection and calls it a reset.
+      const code = flawOf(socket) ?? error.code ?? 'unknown'
       options.onRefused(code === 'ERR_TLS_HANDSHAKE_TIMEOUT' ? 'handshake_timeout' : 'handshake')
       const link = this.#links.get(rawSocketOf(socket))
       if (link !== undefined) options.onHandshakeFailed(code, link.peer.address)
@@ -255,8 +264,16 @@ export class Listener {
     socket.on('error', () => {})
     const link = this.#links.get(rawSocketOf(socket))
     if (link === undefined) throw new TypeError('BUG: a handshake on a connection nobody knows')
-    if (socket.alpnProtocol === 'h2') this.#options.onHttp2(socket, link)
-    else this.#options.onHttp1(socket, link)
+    const { certificateOf, onRefused, onHttp1, onHttp2 } = this.#options
+    const certificate = certificateOf?.(socket, link.peer.address)
+    if (certificate === 'refused') {
+      onRefused('handshake')
+      socket.destroy()
+      return
+    }
+    const known = certificate === undefined ? link : { ...link, certificate }
+    if (socket.alpnProtocol === 'h2') onHttp2(socket, known)
+    else onHttp1(socket, known)
   }
 
   /** Plaintext tells its protocol by its first bytes: RFC 9113 section 3.4. */
@@ -283,6 +300,13 @@ export class Listener {
     }
     socket.on('readable', onReadable)
   }
+}
+
+/** Why a client certificate was not accepted, in OpenSSL's word; undefined where it was none of the reasons. */
+function flawOf({ authorizationError }: TLSSocket): string | undefined {
+  // Declared as an error, and a text in truth.
+  const flaw: unknown = authorizationError
+  return typeof flaw === 'string' ? flaw : undefined
 }
 
 /** The socket that a TLS socket was made of, as `tls.Server` keeps it. */

@@ -81,6 +81,12 @@ export const WIRE = {
     retry: false,
     words: 'This bearer token may not do that',
   },
+  certificate_unknown: {
+    http: 401,
+    grpc: GRPC.UNAUTHENTICATED,
+    retry: false,
+    words: 'No bearer token came, and this client certificate is not known here',
+  },
   too_large: {
     http: 413,
     grpc: GRPC.RESOURCE_EXHAUSTED,

@@ -35,6 +35,7 @@ const AUDITED: ReadonlySet<Outcome> = new Set<Outcome>([
   'token_expired',
   'token_not_yet_valid',
   'scope_denied',
+  'certificate_unknown',
 ])
 
 type Severity = 'debug' | 'info' | 'warn' | 'error'
@@ -59,6 +60,10 @@ const TELLINGS = {
   token_not_yet_valid: refused('warn', 'its token is not valid yet; check notBefore and the clock'),
   tokens_unavailable: refused('error', 'no token set could be loaded, so nobody can be let in'),
   scope_denied: refused('info', 'its token does not allow this'),
+  certificate_unknown: refused(
+    'warn',
+    'it carries no bearer token, and no token of the set has its client certificate',
+  ),
   too_large: refused('warn', 'the message is larger than TOLLGATE_MAX_BODY'),
   malformed: refused('info', 'the request breaks the rules of its protocol'),
   unknown_path: refused('info', 'the path is none of OTLP'),

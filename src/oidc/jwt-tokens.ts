@@ -5,7 +5,7 @@
  * A token of the set costs what it costs without: one look-up.
  */
 import { hash } from 'node:crypto'
-import type { Arrival, Peer } from '../pipeline/arrival.ts'
+import type { Arrival, ClientCertificate, Peer } from '../pipeline/arrival.ts'
 import type { Clock, Ending, Token, TokenLimits, TokenProblem, Tokens } from '../pipeline/ports.ts'
 import { Unverified } from '../pipeline/unverified.ts'
 import {
@@ -100,12 +100,13 @@ export class JwtTokens implements OtherTokens {
     authorization: string | undefined,
     peer: Peer,
     wallMs: number,
+    certificate?: ClientCertificate,
   ): Token | TokenProblem | Unverified {
     if (authorization?.startsWith('eyJ', TEXT_AT)) {
       const known = this.#byHeader.get(authorization)
       if (known !== undefined) return inTime(known, wallMs)
     }
-    const found = this.#tokens.verify(authorization, peer, wallMs)
+    const found = this.#tokens.verify(authorization, peer, wallMs, certificate)
     if (found !== 'token_unknown' && found !== 'tokens_unavailable') return found
     if (authorization === undefined) return found
     const text = jwtFrom(authorization)
@@ -115,8 +116,12 @@ export class JwtTokens implements OtherTokens {
     return judged === 'token_unknown' ? found : judged
   }
 
-  detailOf(authorization: string | undefined, wallMs: number): string | undefined {
-    return this.#tokens.detailOf(authorization, wallMs)
+  detailOf(
+    authorization: string | undefined,
+    wallMs: number,
+    certificate?: ClientCertificate,
+  ): string | undefined {
+    return this.#tokens.detailOf(authorization, wallMs, certificate)
   }
 
   used(token: Token, arrival: Arrival, wallMs: number): void {

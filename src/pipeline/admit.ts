@@ -98,8 +98,8 @@ export function admit(
   isQueued: (peerKey: string, tokenId: string) => boolean = () => false,
   checked?: Token | TokenProblem,
 ): Permit | Refusal | Delay | Unverified {
-  const { peer, flaw } = arrival
-  const found = checked ?? tokens.verify(arrival.authorization, peer, wallMs)
+  const { peer, flaw, authorization, certificate } = arrival
+  const found = checked ?? tokens.verify(authorization, peer, wallMs, certificate)
   const token = found instanceof Unverified ? found.claimed : found
 
   if (
@@ -112,7 +112,7 @@ export function admit(
   const refusal =
     flaw ??
     (typeof token === 'string'
-      ? tokenRefusal(token, tokens.detailOf(arrival.authorization, wallMs))
+      ? tokenRefusal(token, tokens.detailOf(authorization, wallMs, certificate))
       : scopeRefusal(arrival, token))
   if (refusal !== undefined) {
     if (checked === undefined) {

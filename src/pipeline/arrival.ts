@@ -12,6 +12,19 @@ export interface Peer {
   readonly address: string
 }
 
+/** A client certificate that was verified in the handshake. Made once a connection. */
+export interface ClientCertificate {
+  /**
+   * What the token set may know it by, the most exact first: `sha256:` with the fingerprint, `dns:`,
+   * `uri:`, `email:`, `cn:`.
+   */
+  readonly names: readonly string[]
+  /** Unix time at which it ends: connections may outlive it. */
+  readonly notAfterMs: number
+  /** Issuer and serial number, as CRLs name it. */
+  readonly mark: string
+}
+
 /** What is known of a request before anything is decided: its headers and where it came from. */
 export interface Arrival {
   readonly protocol: Protocol
@@ -20,6 +33,8 @@ export interface Arrival {
   readonly peer: Peer
   /** The value of the Authorization header, as it came. Never logged. */
   readonly authorization: string | undefined
+  /** The certificate that may stand in for a token; undefined where there is none, or none may. */
+  readonly certificate?: ClientCertificate | undefined
   readonly userAgent: string | undefined
   /** Monotonic time at which the client stops waiting; Infinity where it did not say. */
   readonly deadlineMs: number

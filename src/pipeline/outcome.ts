@@ -14,6 +14,7 @@ export const REFUSAL_REASONS = [
   'token_not_yet_valid',
   'tokens_unavailable',
   'scope_denied',
+  'certificate_unknown',
   'too_large',
   'malformed',
   'unknown_path',

@@ -4,7 +4,7 @@
  * the wall clock must not refuse or free anybody), `wallMs` is Unix time (validity of tokens).
  */
 import type { Signal } from '../otlp/signal.ts'
-import type { Arrival, Peer } from './arrival.ts'
+import type { Arrival, ClientCertificate, Peer } from './arrival.ts'
 import type { Outcome, Refusal } from './outcome.ts'
 import type { Unverified } from './unverified.ts'
 
@@ -47,23 +47,29 @@ export type TokenProblem =
   | 'token_not_yet_valid'
   | 'tokens_unavailable'
   | 'scope_denied'
+  | 'certificate_unknown'
 
 export interface Tokens {
   /**
    * The token behind an Authorization header, or why there is none. `scope_denied` here means that
    * the token is not allowed from this peer (`allowFrom`). Never waits: what takes time to check
-   * comes back `Unverified`.
+   * comes back `Unverified`. Where the header holds none, a client certificate may stand in for it.
    */
   verify(
     authorization: string | undefined,
     peer: Peer,
     wallMs: number,
+    certificate?: ClientCertificate,
   ): Token | TokenProblem | Unverified
   /**
    * What the client may hear of why the token it showed is not accepted: since when. Undefined where
    * there is nothing beyond the reason.
    */
-  detailOf(authorization: string | undefined, wallMs: number): string | undefined
+  detailOf(
+    authorization: string | undefined,
+    wallMs: number,
+    certificate?: ClientCertificate,
+  ): string | undefined
   /** Remembers that a token was admitted. */
   used(token: Token, arrival: Arrival, wallMs: number): void
 }

@@ -3,7 +3,7 @@ import { createToken, digestOf, type NewToken } from '../stores/token-secret.ts'
 import type { Plan, Rotation } from './rotation.ts'
 import { RotationFault } from './rotation-fault.ts'
 import { readSet } from './set-edit.ts'
-import { type Entry, isUsable, lifetimeOf, modelOf } from './set-entries.ts'
+import { type Entry, isUsable, lifetimeOf, modelOf, tokensOf } from './set-entries.ts'
 import type { World } from './world.ts'
 
 /** What a rotation of a holder would begin from. */
@@ -33,7 +33,7 @@ export async function beginningOf(
     throw new RotationFault(
       `${truth.place} has no token of ${JSON.stringify(holder)}; the first one is made by tollgate token create`,
     )
-  const old = entries.filter((entry) => entry.holder === holder && isUsable(entry, wallMs))
+  const old = tokensOf(entries, holder).filter((entry) => isUsable(entry, wallMs))
   return { model, old }
 }
 

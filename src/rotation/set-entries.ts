@@ -8,6 +8,8 @@ export interface Entry {
   readonly id: string
   readonly holder: string
   readonly sha256: string
+  /** Stands in for a token, in place of `sha256`. */
+  readonly clientCertificate?: unknown
   readonly createdAt?: string
   readonly notBefore?: string
   readonly expiresAt?: string
@@ -42,13 +44,18 @@ export function isUsable({ revokedAt, expiresAt }: Entry, nowMs: number): boolea
   return !isPast(revokedAt, nowMs) && !isPast(expiresAt, nowMs)
 }
 
+/** The tokens of a holder: not the client certificates that need none. */
+export function tokensOf(entries: readonly Entry[], holder: string): readonly Entry[] {
+  return entries.filter((entry) => entry.holder === holder && entry.clientCertificate === undefined)
+}
+
 /** The entry that a new token of this holder takes after: its newest usable one, else its newest. */
 export function modelOf(
   entries: readonly Entry[],
   holder: string,
   nowMs: number,
 ): Entry | undefined {
-  const own = entries.filter((entry) => entry.holder === holder)
+  const own = tokensOf(entries, holder)
   const usable = own.filter((entry) => isUsable(entry, nowMs))
   const age = ({ createdAt = '' }: Entry) => Date.parse(createdAt) || 0
   // The later one in the set where both are of the same age.
@@ -72,7 +79,7 @@ export function lifetimeOf({ createdAt, notBefore, expiresAt, retiringAt }: Entr
 export function withNew(entries: readonly Entry[], rotation: Rotation, nowMs: number) {
   const { id, sha256, holder, startedAtMs, plan } = rotation
   const twin = entries.find((entry) => entry.id === id)
-  if (twin?.sha256.toLowerCase() === sha256) return entries
+  if (twin?.clientCertificate === undefined && twin?.sha256.toLowerCase() === sha256) return entries
   if (twin !== undefined) throw new RotationFault(`another token has the id ${id} by now`)
   const model = modelOf(entries, holder, nowMs)
   if (model === undefined)

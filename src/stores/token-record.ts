@@ -1,6 +1,7 @@
 /** One token of a set: from JSON to a `TokenRecord`, with everything that is wrong with it. */
 import type { Signal } from '../otlp/signal.ts'
 import type { Rate } from '../pipeline/ports.ts'
+import { CLIENT_CERTIFICATE, certificateDigest } from './certificate-name.ts'
 import {
   BURST,
   BYTE_RATE,
@@ -24,8 +25,10 @@ import {
 export interface TokenRecord {
   readonly id: string
   readonly holder: string
-  /** SHA-256 of the token, lower-case hexadecimal. */
+  /** SHA-256 of the token, lower-case hexadecimal; of a client certificate's name where that stands in for one. */
   readonly sha256: string
+  /** The name of the client certificate that stands in for a token: `dns:agent-7.example.com`. */
+  readonly clientCertificate?: string
   /** Valid from this moment on. */
   readonly notBeforeMs?: number
   /** Valid before this moment. */
@@ -55,7 +58,17 @@ export interface OwnLimits {
 }
 
 const TOKEN_FIELDS: ReadonlySet<string> = new Set([
-  ...['id', 'holder', 'sha256', 'createdAt', 'notBefore', 'expiresAt', 'retiringAt', 'revokedAt'],
+  ...[
+    'id',
+    'holder',
+    'sha256',
+    'clientCertificate',
+    'createdAt',
+    'notBefore',
+    'expiresAt',
+    'retiringAt',
+    'revokedAt',
+  ],
   ...['replacedBy', 'scopes', 'allowFrom', 'limits', 'labels'],
 ])
 const LIMIT_FIELDS: ReadonlySet<string> = new Set(['rate', 'burst', 'bytes', 'inFlight'])
@@ -86,7 +99,7 @@ export function recordFrom(raw: unknown, path: string, problems: string[]): Toke
   return definedOnly({
     id: required('id', ID),
     holder: required('holder', HOLDER),
-    sha256: required('sha256', DIGEST),
+    ...credentialFrom(raw, path, problems),
     notBeforeMs,
     expiresAtMs,
     revokedAtMs: read(raw, 'revokedAt', DATE, path, problems),
@@ -98,6 +111,28 @@ export function recordFrom(raw: unknown, path: string, problems: string[]): Toke
     limits: limitsFrom(raw, path, problems),
     labels: read(raw, 'labels', LABELS, path, problems),
   })
+}
+
+/** A digest, or the name of a client certificate in its place. */
+function credentialFrom(
+  raw: Record<string, unknown>,
+  path: string,
+  problems: string[],
+): { readonly sha256: string; readonly clientCertificate: string | undefined } {
+  const name = read(raw, 'clientCertificate', CLIENT_CERTIFICATE, path, problems)
+  const sha256 = read(raw, 'sha256', DIGEST, path, problems)
+  if (raw.clientCertificate === undefined) {
+    if (raw.sha256 === undefined)
+      problems.push(
+        `${path}.sha256: is missing; expected ${DIGEST.expected}; or clientCertificate in its place`,
+      )
+    return { sha256: sha256 ?? '', clientCertificate: undefined }
+  }
+  if (raw.sha256 !== undefined)
+    problems.push(
+      `${path}.clientCertificate: stands beside sha256; expected one of them: a token, or a certificate in place of one`,
+    )
+  return { sha256: name === undefined ? '' : certificateDigest(name), clientCertificate: name }
 }
 
 function networksFrom(

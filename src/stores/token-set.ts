@@ -108,6 +108,10 @@ function findTwins(
     const twin = seen.get(value)
     if (value === '') continue
     if (twin === undefined) seen.set(value, index)
-    else problems.push(`tokens[${index}].${name}: is the same as in tokens[${twin}]`)
+    else {
+      const isCertificate = name === 'sha256' && records[index]?.clientCertificate !== undefined
+      const field = isCertificate ? 'clientCertificate' : name
+      problems.push(`tokens[${index}].${field}: is the same as in tokens[${twin}]`)
+    }
   }
 }

@@ -3,10 +3,11 @@
  * digest, so the cost does not grow with their number and the time a lookup takes says nothing about
  * any of them.
  */
-import type { Arrival, Peer } from '../pipeline/arrival.ts'
+import type { Arrival, ClientCertificate, Peer } from '../pipeline/arrival.ts'
 import { REFUSAL_REASONS, type Reason, type RefusalReason } from '../pipeline/outcome.ts'
 import type { Ending, Token, TokenLimits, TokenProblem, Tokens } from '../pipeline/ports.ts'
 import { bearerFrom } from './bearer.ts'
+import { certificateDigest } from './certificate-name.ts'
 import {
   isAllowedFrom,
   type Kin,
@@ -38,6 +39,8 @@ export interface TokenStoreOptions {
   readonly graceMs?: number
   /** Told of a token that was used by grace, at most once an hour for each. */
   readonly onGrace?: (late: LateToken) => void
+  /** Whether a client certificate has been revoked since its connection began. */
+  readonly isRevoked?: (certificate: ClientCertificate) => boolean
 }
 
 /** A token that is past its end and still in use. */
@@ -67,6 +70,8 @@ export class TokenStore implements Tokens {
   #byId: ReadonlyMap<string, KnownToken> = new Map()
   /** Only of tokens in the set: strangers cannot fill it. Emptied with each set. */
   #byHeader = new Map<string, KnownToken>()
+  /** What each connection's certificate stands for; null for nothing. Emptied with each set. */
+  #byCertificate = new WeakMap<ClientCertificate, KnownToken | null>()
   #isComplete = true
   #isChanged = false
   #onChange: (() => void) | undefined
@@ -100,6 +105,7 @@ export class TokenStore implements Tokens {
     this.#byDigest = new Map(known.map((entry) => [entry.record.sha256, entry]))
     this.#byId = new Map(known.map((entry) => [entry.record.id, entry]))
     this.#byHeader = new Map()
+    this.#byCertificate = new WeakMap()
     this.#isComplete = isComplete
     this.#changed()
     return known.length
@@ -107,11 +113,21 @@ export class TokenStore implements Tokens {
 
   /**
    * The token that an Authorization header holds, or why it is not accepted. A revoked token counts
-   * as expired: its agent missed a rotation and is no attacker.
+   * as expired: its agent missed a rotation and is no attacker. A client certificate counts where the
+   * header holds no token.
    */
-  verify(authorization: string | undefined, peer: Peer, wallMs: number): Token | TokenProblem {
+  verify(
+    authorization: string | undefined,
+    peer: Peer,
+    wallMs: number,
+    certificate?: ClientCertificate,
+  ): Token | TokenProblem {
     if (this.#byDigest === undefined) return 'tokens_unavailable'
-    const entry = this.#entryOf(authorization, this.#byDigest)
+    let entry = this.#entryOf(authorization, this.#byDigest)
+    if (entry === 'token_missing' && certificate !== undefined) {
+      if (this.#endOf(certificate, wallMs) !== undefined) return 'token_expired'
+      entry = this.#entryOfCertificate(certificate) ?? this.#unknownCertificate()
+    }
     if (typeof entry === 'string') return entry
     const state = stateOf(entry.record, wallMs)
     if (state === 'not_yet_valid') return 'token_not_yet_valid'
@@ -120,9 +136,17 @@ export class TokenStore implements Tokens {
   }
 
   /** Since when a token of the set is not accepted: it is the client's own, so it may know. */
-  detailOf(authorization: string | undefined, wallMs: number): string | undefined {
-    const { record } = this.#remembered(authorization) ?? {}
+  detailOf(
+    authorization: string | undefined,
+    wallMs: number,
+    certificate?: ClientCertificate,
+  ): string | undefined {
+    const { record } = this.#shown(authorization, certificate) ?? {}
     if (record === undefined) return undefined
+    if (certificate !== undefined && record.clientCertificate !== undefined) {
+      const end = this.#endOf(certificate, wallMs)
+      if (end !== undefined) return end
+    }
     const state = stateOf(record, wallMs)
     if (state === 'revoked') return `it was revoked on ${iso(record.revokedAtMs)}`
     if (state === 'expired') return `it expired on ${iso(record.expiresAtMs)}`
@@ -150,7 +174,9 @@ export class TokenStore implements Tokens {
    */
   ended(arrival: Arrival, { outcome, token, bytesIn }: Ending, wallMs: number): Token | undefined {
     const entry =
-      token === undefined ? this.#remembered(arrival.authorization) : this.#byId.get(token.id)
+      token === undefined
+        ? this.#shown(arrival.authorization, arrival.certificate)
+        : this.#byId.get(token.id)
     if (entry === undefined) return token
     if (isRefusal(outcome)) entry.account.refused(arrival, outcome, wallMs)
     else if (token !== undefined) entry.account.bytes += bytesIn
@@ -242,8 +268,40 @@ export class TokenStore implements Tokens {
     return entry
   }
 
-  #remembered(authorization: string | undefined): KnownToken | undefined {
-    return authorization === undefined ? undefined : this.#byHeader.get(authorization)
+  /** The entry behind what a request carried, as far as it costs nothing to know. */
+  #shown(
+    authorization: string | undefined,
+    certificate: ClientCertificate | undefined,
+  ): KnownToken | undefined {
+    const entry = authorization === undefined ? undefined : this.#byHeader.get(authorization)
+    if (entry !== undefined || certificate === undefined) return entry
+    const hasToken = authorization !== undefined && bearerFrom(authorization) !== 'token_missing'
+    return hasToken ? undefined : this.#entryOfCertificate(certificate)
+  }
+
+  /** The entry that names a certificate: by the most exact of its names that any entry has. */
+  #entryOfCertificate(certificate: ClientCertificate): KnownToken | undefined {
+    let entry = this.#byCertificate.get(certificate)
+    if (entry === undefined) {
+      entry = null
+      for (const name of certificate.names) {
+        entry = this.#byDigest?.get(certificateDigest(name)) ?? null
+        if (entry !== null) break
+      }
+      this.#byCertificate.set(certificate, entry)
+    }
+    return entry ?? undefined
+  }
+
+  #unknownCertificate(): TokenProblem {
+    return this.#isComplete ? 'certificate_unknown' : 'tokens_unavailable'
+  }
+
+  /** What ended a certificate while its connection went on; undefined where it is still good. */
+  #endOf(certificate: ClientCertificate, wallMs: number): string | undefined {
+    if (wallMs >= certificate.notAfterMs)
+      return `its client certificate expired on ${iso(certificate.notAfterMs)}`
+    return this.#options.isRevoked?.(certificate) ? 'its client certificate was revoked' : undefined
   }
 
   #hasGrace(entry: KnownToken, state: TokenState, wallMs: number): boolean {

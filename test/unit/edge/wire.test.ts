@@ -15,6 +15,7 @@ const TABLE: Readonly<Record<Reason, Row>> = {
   token_not_yet_valid: [401, 16, false, false],
   tokens_unavailable: [503, 14, true, false],
   scope_denied: [403, 7, false, false],
+  certificate_unknown: [401, 16, false, false],
   too_large: [413, 8, false, false],
   malformed: [400, 3, false, false],
   unknown_path: [404, 12, false, false],

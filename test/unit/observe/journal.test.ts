@@ -45,7 +45,10 @@ test('every outcome but a good one is told in words; refused credentials are aud
   assert.equal(lines.length - told.length, OUTCOMES.length, 'debug has a line for each')
   assert.deepEqual(
     entries.map(({ reason }) => reason),
-    ['token_missing', 'token_unknown', 'token_expired', 'token_not_yet_valid', 'scope_denied'],
+    [
+      ...['token_missing', 'token_unknown', 'token_expired', 'token_not_yet_valid'],
+      ...['scope_denied', 'certificate_unknown'],
+    ],
   )
   assert.deepEqual(entries[0], {
     wallMs: 1_800_000_000_000,
