@@ -12,9 +12,11 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   'serve-child': async () => (await import('./serve-child.ts')).runServeChild,
   check: async () => (await import('./check.ts')).runCheck,
   token: async () => (await import('./token.ts')).runTokenCommand,
+  cert: async () => (await import('./cert.ts')).runCertCommand,
   bans: async () => (await import('./bans.ts')).runBansCommand,
   restart: async () => (await import('./restart.ts')).runRestart,
   rotate: async () => (await import('./rotate.ts')).runRotate,
+  cert: async () => (await import('./cert.ts')).runCert,
   headers: async () => (await import('./headers.ts')).runHeaders,
   healthcheck: async () => (await import('./healthcheck.ts')).runHealthcheck,
   help: async () => (await import('./help.ts')).runHelp,
@@ -25,7 +27,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 const INTERNAL = new Set(['serve-child'])
 
 /** Commands that explain themselves. */
-const WITH_OWN_HELP = new Set(['token', 'bans', 'rotate', 'headers'])
+const WITH_OWN_HELP = new Set(['token', 'cert', 'bans', 'rotate', 'headers', 'cert'])
 
 /**
  * Runs the command line (without node and script) and resolves with the exit code. The operator's
