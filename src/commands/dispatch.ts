@@ -16,7 +16,6 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   bans: async () => (await import('./bans.ts')).runBansCommand,
   restart: async () => (await import('./restart.ts')).runRestart,
   rotate: async () => (await import('./rotate.ts')).runRotate,
-  cert: async () => (await import('./cert.ts')).runCert,
   headers: async () => (await import('./headers.ts')).runHeaders,
   healthcheck: async () => (await import('./healthcheck.ts')).runHealthcheck,
   help: async () => (await import('./help.ts')).runHelp,
@@ -27,7 +26,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 const INTERNAL = new Set(['serve-child'])
 
 /** Commands that explain themselves. */
-const WITH_OWN_HELP = new Set(['token', 'cert', 'bans', 'rotate', 'headers', 'cert'])
+const WITH_OWN_HELP = new Set(['token', 'cert', 'bans', 'rotate', 'headers'])
 
 /**
  * Runs the command line (without node and script) and resolves with the exit code. The operator's
