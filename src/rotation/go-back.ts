@@ -1,7 +1,7 @@
 /** Goes back on a rotation: the old tokens are as they were, and the new one is revoked. */
 import type { Outcome } from './advance.ts'
 import { weigh } from './evidence.ts'
-import type { Rotation } from './rotation.ts'
+import { pastOf, type Rotation } from './rotation.ts'
 import { editSet } from './set-edit.ts'
 import { withoutRotation } from './set-entries.ts'
 import type { GatewayAnswer, World } from './world.ts'
@@ -30,15 +30,6 @@ export async function goBack(rotation: Rotation, world: World): Promise<Outcome>
   const words = `gone back: ${old.map((token) => token.id).join(', ') || 'the old token'} is as it was, ${kept}`
   await world.tell({ name: 'aborted', holder, id, place: plan.truth, words })
   await world.gateways.reload(plan.gateways)
-  await world.journal.end({
-    holder,
-    id,
-    old: old.map((token) => token.id),
-    startedAtMs: rotation.startedAtMs,
-    endedAtMs: nowMs,
-    outcome: 'aborted',
-    truth: plan.truth,
-    deliver: plan.deliver,
-  })
+  await world.journal.end(pastOf(rotation, 'aborted', nowMs))
   return { rotation, standing: { kind: 'finished', outcome: 'aborted' } }
 }

@@ -2,7 +2,7 @@
 import type { Outcome } from './advance.ts'
 import { type Evidence, type OldUse, remembered, requestsOf, weigh } from './evidence.ts'
 import { at } from './hand-out.ts'
-import type { Rotation, Standing } from './rotation.ts'
+import { pastOf, type Rotation, type Standing } from './rotation.ts'
 import { RotationFault } from './rotation-fault.ts'
 import { editSet, readSet } from './set-edit.ts'
 import {
@@ -114,16 +114,7 @@ export async function revoke(rotation: Rotation, world: World): Promise<Outcome>
     await world.tell({ name: 'revoked', holder, id: token.id, place: plan.truth, words })
   }
   await world.tell({ name: 'finished', holder, id, words: `${id} is the token of ${holder} now` })
-  await world.journal.end({
-    holder,
-    id,
-    old: old.map((token) => token.id),
-    startedAtMs: rotation.startedAtMs,
-    endedAtMs: nowMs,
-    outcome: 'finished',
-    truth: plan.truth,
-    deliver: plan.deliver,
-  })
+  await world.journal.end(pastOf(rotation, 'finished', nowMs))
   return { rotation, standing: { kind: 'finished', outcome: 'finished' } }
 }
 

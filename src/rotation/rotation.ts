@@ -100,6 +100,25 @@ export interface PastRotation {
   readonly deliver: readonly string[]
 }
 
+/** What is kept of a rotation that ends now. */
+export function pastOf(
+  { holder, id, old, startedAtMs, plan }: Rotation,
+  outcome: PastRotation['outcome'],
+  endedAtMs: number,
+): PastRotation {
+  const { truth, deliver } = plan
+  return {
+    holder,
+    id,
+    old: old.map((token) => token.id),
+    startedAtMs,
+    endedAtMs,
+    outcome,
+    truth,
+    deliver,
+  }
+}
+
 /** What happened in a rotation: words of the audit log. */
 export type EventName =
   | 'created'
