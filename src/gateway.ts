@@ -4,10 +4,11 @@
  */
 import { readFile } from 'node:fs/promises'
 import { isIPv6 } from 'node:net'
-import { join } from 'node:path'
+import { createAcmeCertificate } from './acme-certificate.ts'
 import { openControl, type RestartAnswer } from './admin/control.ts'
 import { readiness } from './admin/health.ts'
 import { AdminListener } from './admin/listener.ts'
+import { createCertificateControl } from './certificate-control.ts'
 import { createClientCertificates } from './client-certificates.ts'
 import type { Config } from './config/config.ts'
 import { createTrustedProxies } from './edge/client-address.ts'
@@ -26,12 +27,10 @@ import type { Peer } from './pipeline/arrival.ts'
 import { faultOf } from './pipeline/fault.ts'
 import { Hold } from './pipeline/hold.ts'
 import type { Clock } from './pipeline/ports.ts'
-import { keepBans } from './stores/ban-file.ts'
+import { openStateFiles } from './state-files.ts'
 import { Bans } from './stores/bans.ts'
 import { Budgets } from './stores/budgets.ts'
 import { createExempt } from './stores/exempt.ts'
-import { keepLedger } from './stores/ledger-file.ts'
-import type { StateFileEvent } from './stores/state-file.ts'
 import { pagePieces, type SourceRow, tokenUsages } from './stores/token-page.ts'
 import { TokenStore } from './stores/tokens.ts'
 import { openTokens, type SourceState, type TokenSources } from './token-sources.ts'
@@ -163,9 +162,12 @@ export async function openGateway(
   const admission = { bans, tokens: credentials, budgets, destination: collector }
   const hold = new Hold(config, admission, CLOCK, journal)
   const certificates = await openTls()
+  const renewed = async () => await certificates?.reload()
+  const acme = createAcmeCertificate(config, { log, clock: CLOCK, version, reload: renewed })
   const door = new FrontDoor({
     ...config,
     tls: certificates?.tlsOptions,
+    challenges: acme?.challenges,
     exchange: {
       ...config,
       collector,
@@ -197,6 +199,7 @@ export async function openGateway(
     const control = await openControl({
       stateDir: config.stateDir,
       restart,
+      certificates: createCertificateControl(certificates, acme),
       bans: {
         list: () => bans.list(CLOCK.nowMs()),
         add: (address, ms) => bans.add(address, ms, CLOCK.nowMs()),
@@ -211,24 +214,13 @@ export async function openGateway(
       },
     })
     own(control)
-    const inState = (name: string, onEvent: (event: StateFileEvent) => void) => {
-      return { path: join(config.stateDir, name), clock: CLOCK, onEvent }
-    }
-    own(
-      await keepBans(
-        inState('bans.json', (event) => notices.banFile(event)),
-        bans,
-      ),
-    )
-    own(
-      await keepLedger(
-        inState('ledger.json', (event) => notices.ledgerFile(event)),
-        tokens,
-      ),
-    )
+    const files = { stateDir: config.stateDir, clock: CLOCK, notices }
+    for (const file of await openStateFiles(files, bans, tokens)) own(file)
     opened.push(collector, { close: () => door.destroy() })
     collector.start()
     const addresses = await listen()
+    if (acme !== undefined) own(acme)
+    await acme?.start()
     return { addresses, reload, drain, handOver }
   } catch (error) {
     await closeAll()
@@ -346,6 +338,7 @@ export async function openGateway(
         issuersKnown: () => jwts?.ready ?? 0,
         certificateNotBeforeMs: () => certificates?.notBeforeMs,
         certificateNotAfterMs: () => certificates?.notAfterMs,
+        certificateWords: () => acme?.words,
         isDraining: () => isDraining,
       },
       CLOCK.wallMs(),
@@ -365,6 +358,7 @@ export async function openGateway(
       bans: () => bans.count(CLOCK.nowMs()),
       limiterTables: () => [...budgets.tables(), ...bans.tables()],
       certificates: () => certificates && certificateReading(certificates),
+      acme: () => acme?.readings,
       isCollectorUp: () => collector.isAvailable(),
       lostLines: () => ({ log: log.lostLines, audit: audit?.lostLines ?? 0 }),
     }

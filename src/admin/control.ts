@@ -44,6 +44,14 @@ export interface TokenControl {
   reload(): Promise<readonly object[]>
 }
 
+/** What the channel asks of the server's certificates. */
+export interface CertificateControl {
+  /** Those in use and, where the gateway gets them itself, how that stands. */
+  status(): object
+  /** Renews now: if it is due, or in any case when forced. Resolves with the status, or with why there is no new one. */
+  renew(isForced: boolean): Promise<object & { readonly problem?: string }>
+}
+
 /** What came of a restart: the process that takes over, or why none does. */
 export interface RestartAnswer {
   readonly pid: number
@@ -55,6 +63,8 @@ export interface ControlOptions {
   readonly stateDir: string
   readonly bans: BanControl
   readonly tokens: TokenControl
+  /** Undefined where nobody may ask. */
+  readonly certificates?: CertificateControl
   /**
    * Has a new gateway take this one's place; resolves when it is ready to, or cannot. Undefined where
    * this one has no parent that could start it.
@@ -166,6 +176,15 @@ async function listenPrivately(app: FastifyInstance, stateDir: string, path: str
   }
 }
 
+const RENEW_SCHEMA = {
+  body: {
+    type: 'object',
+    required: ['isForced'],
+    additionalProperties: false,
+    properties: { isForced: { type: 'boolean' } },
+  },
+} as const
+
 const ADD_SCHEMA = {
   body: {
     type: 'object',
@@ -178,7 +197,8 @@ const ADD_SCHEMA = {
   },
 } as const
 
-function createApp({ bans, tokens, restart }: Omit<ControlOptions, 'stateDir'>): FastifyInstance {
+function createApp(parts: Omit<ControlOptions, 'stateDir'>): FastifyInstance {
+  const { bans, tokens, certificates, restart } = parts
   const app = fastify({
     bodyLimit: 4096,
     forceCloseConnections: true,
@@ -218,6 +238,19 @@ function createApp({ bans, tokens, restart }: Omit<ControlOptions, 'stateDir'>):
     const answer = await restart()
     return answer.problem === undefined ? answer : reply.code(503).send({ error: answer.problem })
   })
+  if (certificates !== undefined) addCertificates(app, certificates)
   app.post('/reload', async () => ({ sources: await tokens.reload() }))
   return app
+}
+
+function addCertificates(app: FastifyInstance, certificates: CertificateControl): void {
+  app.get('/certificates', () => certificates.status())
+  app.post<{ Body: { isForced: boolean } }>(
+    '/certificates/renew',
+    { schema: RENEW_SCHEMA },
+    async (request, reply) => {
+      const answer = await certificates.renew(request.body.isForced)
+      return answer.problem === undefined ? answer : reply.code(503).send({ error: answer.problem })
+    },
+  )
 }

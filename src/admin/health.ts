@@ -21,6 +21,8 @@ export interface HealthSources {
   certificateNotAfterMs(): number | undefined
   /** When it begins to be valid. Default: it is. */
   certificateNotBeforeMs?(): number | undefined
+  /** What else there is to say of it, such as that another one is awaited. */
+  certificateWords?(): string | undefined
   isDraining(): boolean
 }
 
@@ -38,6 +40,7 @@ export function readiness(sources: HealthSources, wallMs: number): Readiness {
     certificate(
       sources.certificateNotAfterMs(),
       sources.certificateNotBeforeMs?.() ?? Number.NEGATIVE_INFINITY,
+      sources.certificateWords?.(),
       wallMs,
     ),
     draining(sources.isDraining()),
@@ -72,6 +75,7 @@ function tokens(
 function certificate(
   notAfterMs: number | undefined,
   notBeforeMs: number,
+  more: string | undefined,
   wallMs: number,
 ): Condition {
   if (notAfterMs === undefined)
@@ -83,7 +87,7 @@ function certificate(
   const isMet = wallMs < notAfterMs
   const verb = isMet ? 'is valid until' : 'expired on'
   const words = `the certificate ${verb} ${new Date(notAfterMs).toISOString()}`
-  return { name: 'certificate', isMet, words }
+  return { name: 'certificate', isMet, words: more === undefined ? words : `${words}; ${more}` }
 }
 
 function draining(isDraining: boolean): Condition {

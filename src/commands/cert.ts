@@ -14,8 +14,10 @@ const VERBS: Readonly<Record<string, () => Promise<Verb>>> = {
 
 const USAGE = `tollgate cert: certificates
 
-  tollgate cert status     what the running gateway serves, and when that ends and is renewed
-  tollgate cert renew      has it get a new one by ACME now
+  tollgate cert status [--json]
+                           what the running gateway serves, and when that ends and is renewed
+  tollgate cert renew [--force] [--json]
+                           has it get a new one by ACME, though it is not due with --force
   tollgate cert extract    take one certificate out of Traefik's acme.json
 
 tollgate cert COMMAND --help says more.

@@ -3,6 +3,7 @@
  * development certificate, a first token, and a sandbox for the collector.
  */
 import { join } from 'node:path'
+import { acmeCertificatePath, ensureAcmeStandIn } from '../acme-certificate.ts'
 import type { Config } from '../config/config.ts'
 import { editFile, readTextFile } from '../secrets/file-edit.ts'
 import { createToken, digestOf } from '../stores/token-secret.ts'
@@ -26,10 +27,13 @@ export interface StandIns {
 /** Fills what is missing. Rejects in words where the state directory cannot be used. */
 export async function provideStandIns(config: Config): Promise<StandIns> {
   const { stateDir } = config
-  const development =
-    config.tls === 'on' && pairPlacesOf(config).length === 0
-      ? await ensureDevelopmentCertificate({ stateDir, wallMs: Date.now() })
-      : undefined
+  const wallMs = Date.now()
+  const makePair = () => ensureDevelopmentCertificate({ stateDir, wallMs })
+  const isByAcme = config.acme !== undefined
+  if (isByAcme) await ensureAcmeStandIn(stateDir, makePair, wallMs)
+  const acmePath = acmeCertificatePath(stateDir)
+  const isBare = config.tls === 'on' && !isByAcme && pairPlacesOf(config).length === 0
+  const development = isBare ? await makePair() : undefined
   const hasTokens = tokenPlacesOf(config).length + config.jwtIssuers.length > 0
   const tokensFile = join(stateDir, 'tokens.json')
   const token = hasTokens ? undefined : await ensureFirstToken(tokensFile, join(stateDir, 'token'))
@@ -38,6 +42,7 @@ export async function provideStandIns(config: Config): Promise<StandIns> {
   return {
     config: {
       ...config,
+      ...(isByAcme && { tlsCert: [acmePath], tlsKey: [acmePath] }),
       ...(development && { tlsCert: [development.certPath], tlsKey: [development.keyPath] }),
       ...(!hasTokens && { tokensFile }),
       ...(sandbox && {

@@ -1,4 +1,5 @@
 import type { Rate } from '../pipeline/ports.ts'
+import { findAcmeMistakes } from './acme-rules.ts'
 import { isLoopback } from './addresses.ts'
 import { ConfigError, type Mistake } from './config-error.ts'
 import { findJwtMistakes } from './jwt-rules.ts'
@@ -122,6 +123,7 @@ function findContradictions(
     )
   }
   findTlsMistakes(settings, named, add)
+  findAcmeMistakes(settings, named, add)
   findSourceMistakes(settings, named, add)
   findJwtMistakes(settings, named, add)
   if (settings.maxBodyBytes > settings.maxInFlightBytes) {

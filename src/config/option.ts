@@ -5,6 +5,7 @@ export const GROUPS = [
   'Listening',
   'Collector',
   'TLS',
+  'ACME',
   'Tokens',
   'Vault',
   'JWT',

@@ -2,6 +2,7 @@
  * The one table of options. Type, `--help`, `docs/configuration.md` and `tollgate check` come from
  * it. Rows stay in the order in which they are shown.
  */
+import { ACME_OPTIONS } from './acme-options.ts'
 import { addressRange, collectorUrl, exemptRange, listenAddress } from './addresses.ts'
 import { JWT_OPTIONS } from './jwt-options.ts'
 import { type Kind, listOf, orOff } from './kind.ts'
@@ -77,6 +78,7 @@ export const OPTIONS = {
   }),
 
   ...TLS_OPTIONS,
+  ...ACME_OPTIONS,
 
   tokensFile: option({
     env: 'TOLLGATE_TOKENS_FILE',

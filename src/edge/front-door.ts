@@ -4,6 +4,7 @@ import type { TlsOptions } from 'node:tls'
 import type { Peer } from '../pipeline/arrival.ts'
 import { type Pipeline, serve } from '../pipeline/serve.ts'
 import type { Call } from './call.ts'
+import type { Challenges } from './challenge-door.ts'
 import { type ClientAddressSource, createTrustedProxies } from './client-address.ts'
 import { CallExchange, type ExchangeSettings } from './exchange.ts'
 import { grpcDialect, isGrpc, readGrpc } from './grpc.ts'
@@ -22,6 +23,8 @@ export interface FrontDoorOptions {
   readonly tls: TlsOptions | undefined
   readonly clientAddress: ClientAddressSource
   readonly trustedProxies: readonly string[]
+  /** TLS-ALPN-01 challenges that are answered here; undefined for none. */
+  readonly challenges?: Challenges | undefined
   readonly maxConnections: number
   readonly maxConnectionsPerPeer: number
   readonly maxStreams: number

@@ -11,6 +11,7 @@ import {
   type Server as TlsServer,
 } from 'node:tls'
 import type { ClientCertificate, Peer } from '../pipeline/arrival.ts'
+import { ChallengeDoor, type Challenges } from './challenge-door.ts'
 import type { ClientAddressSource, IsTrusted } from './client-address.ts'
 import type { Link, Port } from './link.ts'
 import { peerFromAddress } from './peer.ts'
@@ -35,6 +36,8 @@ export type ConnectionRefusal = (typeof CONNECTION_REFUSALS)[number]
 export interface ListenerOptions {
   /** Undefined serves plaintext: h2c with prior knowledge and HTTP/1.1. */
   readonly tls: TlsOptions | undefined
+  /** TLS-ALPN-01 challenges that are answered here; undefined for none. */
+  readonly challenges?: Challenges | undefined
   readonly clientAddress: ClientAddressSource
   readonly isTrusted: IsTrusted
   readonly maxConnections: number
@@ -80,6 +83,7 @@ export class AdoptionError extends Error {
 export class Listener {
   readonly #options: ListenerOptions
   readonly #tls: TlsServer | undefined
+  readonly #challengeDoor: ChallengeDoor | undefined
   readonly #servers: Server[] = []
   readonly #links = new WeakMap<Socket, Link>()
   readonly #perPeer = new Map<string, number>()
@@ -89,6 +93,9 @@ export class Listener {
   constructor(options: ListenerOptions) {
     this.#options = options
     if (options.tls === undefined) return
+    const { challenges, handshakeTimeoutMs } = options
+    if (challenges !== undefined)
+      this.#challengeDoor = new ChallengeDoor({ challenges, handshakeTimeoutMs })
     this.#tls = createTlsServer({ ...options.tls, handshakeTimeout: options.handshakeTimeoutMs })
     this.#tls.on('secureConnection', (socket) => this.#onSecure(socket))
     this.#tls.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
@@ -254,10 +261,19 @@ export class Listener {
       onClose(link.port)
     })
     if (this.#tls === undefined) this.#sniff(socket, link)
+    else if (this.#challengeDoor?.isWatching !== true) this.#shakeHands(socket, link)
     else {
-      this.#links.set(socket, link)
-      this.#tls.emit('connection', socket)
+      const onTimeout = () => {
+        onRefused('handshake_timeout')
+        socket.destroy()
+      }
+      this.#challengeDoor.take(socket, () => this.#shakeHands(socket, link), onTimeout)
     }
+  }
+
+  #shakeHands(socket: Socket, link: Link): void {
+    this.#links.set(socket, link)
+    this.#tls?.emit('connection', socket)
   }
 
   #onSecure(socket: TLSSocket): void {

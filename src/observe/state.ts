@@ -1,5 +1,6 @@
 /** The numbers that other parts own: read from them at each scrape. */
 import type { Registry } from 'prom-client'
+import { type AcmeReadings, declareAcme } from './acme-numbers.ts'
 import { type CertificateReadings, declareCertificates } from './certificates.ts'
 import { type ClientReadings, declareClients } from './client-numbers.ts'
 import { counter, gauge, type Row, single } from './families.ts'
@@ -37,6 +38,8 @@ export interface Readings {
   }>
   /** Certificates; undefined with TLS off. */
   certificates(): CertificateReadings | undefined
+  /** The certificate by ACME; undefined where that is off. */
+  acme?(): AcmeReadings | undefined
   isCollectorUp(): boolean
   /** Lines that could not be written: disk full, reader stuck, too many at once. */
   lostLines(): { readonly log: number; readonly audit: number }
@@ -69,6 +72,7 @@ export function declareState(registry: Registry, readings: Readings): void {
   declareSources(registry, () => readings.tokens().sources)
   declareGauge('tollgate_bans', 'Bans in force.', () => readings.bans())
   declareCertificates(registry, () => readings.certificates())
+  declareAcme(registry, () => readings.acme?.())
   declareTokens(registry, () => readings.tokenUsage())
   declareTables(registry, readings)
   declareJwts(registry, () => readings.jwts?.())

@@ -26,6 +26,7 @@ export function restingReadings(changes: Partial<Readings> = {}): Readings {
     }),
     bans: () => 0,
     limiterTables: () => [{ table: 'peer_requests', size: 1, evictions: 0 }],
+    acme: () => ({ nextAttemptMs: 1_800_000_000_000, isLastGood: true, isStandIn: false }),
     certificates: () => ({
       all: [{ role: 'server', subject: 'otlp.example', notAfterMs: 1_900_000_000_000 }],
       isGood: true,
