@@ -51,7 +51,8 @@ export interface TokenSources {
 }
 
 export type SourceConfig = RemoteConfig &
-  Pick<Config, 'stateDir' | 'tokens' | 'tokensFile' | 'tokensPollMs' | 'tokensSource'>
+  Pick<Config, 'stateDir' | 'tokens' | 'tokensFile' | 'tokensPollMs' | 'tokensSource'> &
+  Partial<Pick<Config, 'tlsClientToken'>>
 
 /** What one place has in force. */
 interface Share {
@@ -100,6 +101,9 @@ export async function openTokens(
     const sets = shares.flatMap((other) => (other === share ? set : other.set) ?? [])
     const isComplete = isRead && others.every((other) => other.isRead)
     store.swap(joinTokenSets(sets), { isComplete })
+    const idle = set.records.filter((record) => record.clientCertificate !== undefined).length
+    if (idle > 0 && config.tlsClientToken !== 'instead')
+      notices.certificateEntriesIdle(idle, share.place.text)
     share.set = set
     share.isRead ||= isRead
     onChange()

@@ -148,6 +148,12 @@ export class Notices {
     })
   }
 
+  /** A set names client certificates that stand in for tokens, and none may. */
+  certificateEntriesIdle(count: number, from: string): void {
+    const message = `Entries of ${from} that name a client certificate (${count}) let nobody in: TOLLGATE_TLS_CLIENT_TOKEN is not instead`
+    this.#options.log.warn('notice', message, { from, count })
+  }
+
   /** What was kept of a place on disk cannot be used. */
   cachedTokensIgnored(from: string, problem: string): void {
     this.#options.log.warn('notice', `Ignored what was kept of ${from} on disk: ${problem}`, {

@@ -196,6 +196,15 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
   })
 }
 
+test('beside a token, entries that name a certificate are told of as idle', async (t) => {
+  const gateway = await start(t, { auth: 'required' })
+  await put(gateway, [{ id: 'seven', clientCertificate: { san: SAN[0] } }])
+  await gateway.reload()
+  assert.match(await gateway.logText(), /certificate \(1\) let nobody in: TOLLGATE_TLS_CLIENT_TOKEN/)
+  const { grpcStatus } = await show(gateway, 'gRPC', good).send({ token: null })
+  assert.equal(grpcStatus, 16)
+})
+
 test('a set that is swapped is asked again on open connections', async (t) => {
   const gateway = await start(t, { auth: 'required', token: 'instead' })
   const client = show(gateway, 'gRPC', good)
