@@ -200,7 +200,10 @@ test('beside a token, entries that name a certificate are told of as idle', asyn
   const gateway = await start(t, { auth: 'required' })
   await put(gateway, [{ id: 'seven', clientCertificate: { san: SAN[0] } }])
   await gateway.reload()
-  assert.match(await gateway.logText(), /certificate \(1\) let nobody in: TOLLGATE_TLS_CLIENT_TOKEN/)
+  assert.match(
+    await gateway.logText(),
+    /certificate \(1\) let nobody in: TOLLGATE_TLS_CLIENT_TOKEN/,
+  )
   const { grpcStatus } = await show(gateway, 'gRPC', good).send({ token: null })
   assert.equal(grpcStatus, 16)
 })
