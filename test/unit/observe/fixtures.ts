@@ -24,6 +24,10 @@ export function restingReadings(changes: Partial<Readings> = {}): Readings {
         { issuer: 'https://login', keys: 2, isLastReadGood: true, lastGoodMs: 1_800_000_000_000 },
       ],
     }),
+    clientCertificates: () => ({
+      results: () => [['verified', 2]],
+      crls: () => [['Agents CA', 1_900_000_000_000]],
+    }),
     bans: () => 0,
     limiterTables: () => [{ table: 'peer_requests', size: 1, evictions: 0 }],
     acme: () => ({ nextAttemptMs: 1_800_000_000_000, isLastGood: true, isStandIn: false }),
