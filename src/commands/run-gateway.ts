@@ -4,6 +4,7 @@ import { type Gateway, openGateway } from '../gateway.ts'
 import { createLog, type Log } from '../observe/log.ts'
 import type { GivenSockets } from '../parent/given-sockets.ts'
 import type { ParentTie, StopOrder } from '../parent/tie.ts'
+import { DevelopmentRenewal } from '../tls/development-renewal.ts'
 import { tuneGarbageCollection } from './garbage.ts'
 import type { CommandIo } from './io.ts'
 import { formatOf } from './log-format.ts'
@@ -40,6 +41,7 @@ export async function runGateway(
   if (notice !== undefined) log.warn('notice', notice)
   await ensureStateDirectory(config.stateDir)
   const standIns = await provideStandIns(config)
+  const renewal = standIns.caPath === undefined ? undefined : renewalIn(config, log)
   try {
     // A signal that comes while the gateway opens is not lost: it stops right after.
     const stop = tie === undefined ? stopSignal() : stopOrder(tie)
@@ -54,9 +56,13 @@ export async function runGateway(
         if (tie !== undefined) ({ isFirst } = await tie.mayOpen())
       },
     })
-    const onReload = () =>
+    const onReload = () => {
+      void renewal?.look()
       void gateway.reload().catch((err) => log.error('internal', 'The reload failed', { err }))
+    }
     process.on('SIGHUP', onReload)
+    // It renews files that the gateway watches: nobody has to tell it.
+    renewal?.start()
     if (tie !== undefined) tie.onReload = onReload
     else process.on('SIGUSR2', () => log.warn('notice', NO_RESTART))
     if (standIns.token !== undefined && isFirst) {
@@ -66,8 +72,18 @@ export async function runGateway(
     process.off('SIGHUP', onReload)
     return await end(gateway, order, log, tie)
   } finally {
+    await renewal?.close()
     await standIns.sandbox?.close()
   }
+}
+
+/** Keeps the development certificate from ending while the gateway runs. */
+function renewalIn({ stateDir }: Config, log: Log): DevelopmentRenewal {
+  return new DevelopmentRenewal({
+    stateDir,
+    onRenewed: () => log.info('notice', 'The development certificate was renewed'),
+    onTrouble: ({ message }) => log.warn('certificate_warning', message),
+  })
 }
 
 /** Resolves with the first signal that asks the process to stop. */

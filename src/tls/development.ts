@@ -1,12 +1,22 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { X509Certificate } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { StateDirError } from './certificate-error.ts'
-import type { Issued } from './issue.ts'
+import {
+  canSign,
+  dueMsOf,
+  isFresh,
+  isSignedBy,
+  parseCertificate,
+  prepare,
+  read,
+  readPair,
+  store,
+} from './development-files.ts'
 import { reasonOf } from './pem.ts'
 
-const RENEW_BEFORE_MS = 30 * 24 * 3_600_000
+/** 2.5.29.30. What makes certificates is loaded only where it is needed. */
+const NAME_CONSTRAINTS_DER = Buffer.from('0603551d1e', 'hex')
 const HOST_NAME = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,62})(?:\.[a-z0-9](?:[a-z0-9-]{0,62}))*$/i
 
 /** Where the development certificate is, and what had to be made. */
@@ -18,6 +28,8 @@ export interface DevelopmentCertificate {
   /** `ca`: everything is new, and clients need the new `caPath`; `server`: renewed under the same CA. */
   readonly made: 'ca' | 'server' | 'nothing'
   readonly names: readonly string[]
+  /** When the server's certificate is to be renewed, Unix time in milliseconds. */
+  readonly dueMs: number
 }
 
 export interface DevelopmentOptions {
@@ -26,36 +38,47 @@ export interface DevelopmentOptions {
   readonly wallMs: number
   /** The host's name, which goes into the certificate beside localhost, 127.0.0.1 and ::1. */
   readonly hostName?: string
+  /** `never` while a gateway runs: all its clients trust the CA that is there. Default `ifNeeded`. */
+  readonly newCa?: 'ifNeeded' | 'never'
+  /** How long the server's certificate lives. Default and at most 396 days. */
+  readonly lifeMs?: number
 }
 
 /**
  * A certificate for a first try, for tests and for machines that know each other: a CA of its own in
  * the state directory and a server certificate under it. Both are used again next time; the server
- * certificate is renewed in its last 30 days and when the host's name has changed. Throws a
- * `StateDirError` where the directory cannot be used.
+ * certificate is renewed in the last third of its life and when the host's name has changed. The CA
+ * may sign for any name: the host name of a container is another one at each start, and a CA that
+ * is limited to one name would have to be replaced with it. Throws a `StateDirError` where the
+ * directory cannot be used, or where a new CA is needed and may not be made.
  */
 export async function ensureDevelopmentCertificate({
   stateDir,
   wallMs,
   hostName = hostname(),
+  newCa = 'ifNeeded',
+  lifeMs,
 }: DevelopmentOptions): Promise<DevelopmentCertificate> {
-  const names = namesFor(hostName)
   const at = (file: string) => join(stateDir, file)
   const paths = { caPath: at('ca.pem'), certPath: at('server.pem'), keyPath: at('server.key') }
   try {
     const ca = await readPair(paths.caPath, at('ca.key'))
     const caCert = ca?.cert ?? (await read(paths.caPath))
+    const names = await permittedOf(namesFor(hostName), caCert)
     const server = await readPair(paths.certPath, paths.keyPath)
     if (server !== undefined && isFit(server.cert, caCert, names, wallMs)) {
-      return { ...paths, made: 'nothing', names }
+      return { ...paths, made: 'nothing', names, dueMs: dueMsOf(new X509Certificate(server.cert)) }
     }
     const { issueCa, issueServer } = await import('./issue.ts')
     await prepare(stateDir)
-    const isCaFit = ca !== undefined && hasTime(new X509Certificate(ca.cert), wallMs)
+    const isCaFit = ca !== undefined && canSign(new X509Certificate(ca.cert), wallMs)
+    if (!isCaFit && newCa === 'never') throw noCa(stateDir, ca?.cert)
     const signer = isCaFit ? ca : await issueCa(`Tollgate development CA (${names[0]})`, wallMs)
     if (!isCaFit) await store(signer, paths.caPath, at('ca.key'))
-    await store(await issueServer(signer, names, wallMs), paths.certPath, paths.keyPath)
-    return { ...paths, made: isCaFit ? 'server' : 'ca', names }
+    const issued = await issueServer(signer, names, wallMs, lifeMs)
+    await store(issued, paths.certPath, paths.keyPath)
+    const dueMs = dueMsOf(new X509Certificate(issued.cert))
+    return { ...paths, made: isCaFit ? 'server' : 'ca', names, dueMs }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === undefined) throw error
     throw new StateDirError(
@@ -64,6 +87,33 @@ export async function ensureDevelopmentCertificate({
       { cause: error },
     )
   }
+}
+
+/** Without the names that a CA of `tollgate cert dev` is not for. */
+async function permittedOf(
+  names: readonly string[],
+  caCert: string | undefined,
+): Promise<readonly string[]> {
+  const isLimited = parseCertificate(caCert)?.raw.includes(NAME_CONSTRAINTS_DER) ?? false
+  if (caCert === undefined || !isLimited) return names
+  const [{ permittedBy }, { isPermitted }] = await Promise.all([
+    import('./issue.ts'),
+    import('./name-constraints.ts'),
+  ])
+  const permitted = permittedBy(caCert)
+  return permitted === undefined ? names : names.filter((name) => isPermitted(name, permitted))
+}
+
+/** Without the CA's key nothing can be renewed, and a new CA is nothing to do behind anybody's back. */
+function noCa(stateDir: string, cert: string | undefined): StateDirError {
+  const why =
+    cert === undefined
+      ? 'ca.pem with its ca.key is not here any more'
+      : `the CA in ca.pem ends on ${new X509Certificate(cert).validTo}`
+  return new StateDirError(
+    stateDir,
+    `cannot renew the development certificate: ${why}; put the files back, or restart the gateway for a new CA, and give its ca.pem to all clients`,
+  )
 }
 
 function namesFor(hostName: string): readonly string[] {
@@ -79,76 +129,16 @@ function isFit(
   wallMs: number,
 ): boolean {
   const certificate = new X509Certificate(cert)
-  const issuer = parse(caCert)
+  const issuer = parseCertificate(caCert)
   return (
     issuer !== undefined &&
-    certificate.checkIssued(issuer) &&
-    certificate.verify(issuer.publicKey) &&
-    hasTime(certificate, wallMs) &&
-    hasTime(issuer, wallMs) &&
+    isSignedBy(certificate, issuer) &&
+    isFresh(certificate, wallMs) &&
+    canSign(issuer, wallMs) &&
     names.every((name) =>
       name.includes(':') || /^[\d.]+$/.test(name)
         ? certificate.checkIP(name) !== undefined
         : certificate.checkHost(name) !== undefined,
     )
   )
-}
-
-function hasTime({ validFrom, validTo }: X509Certificate, wallMs: number): boolean {
-  return Date.parse(validFrom) <= wallMs && wallMs < Date.parse(validTo) - RENEW_BEFORE_MS
-}
-
-/** A certificate with the key that belongs to it, or undefined where there is no such pair. */
-async function readPair(certPath: string, keyPath: string): Promise<Issued | undefined> {
-  const cert = await read(certPath)
-  const key = await read(keyPath)
-  const certificate = parse(cert)
-  if (cert === undefined || key === undefined || certificate === undefined) return undefined
-  try {
-    return certificate.checkPrivateKey(createPrivateKey(key)) ? { cert, key } : undefined
-  } catch {
-    return undefined
-  }
-}
-
-function parse(cert: string | undefined): X509Certificate | undefined {
-  try {
-    return cert === undefined ? undefined : new X509Certificate(cert)
-  } catch {
-    return undefined
-  }
-}
-
-async function read(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'latin1')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw error
-  }
-}
-
-async function prepare(stateDir: string): Promise<void> {
-  const made = await mkdir(stateDir, { recursive: true, mode: 0o700 })
-  if (made === undefined) return
-  // What the umask took from the owner comes back; and private keys stay out of everybody's commits.
-  await chmod(stateDir, 0o700)
-  await writeFile(join(stateDir, '.gitignore'), '*\n', { mode: 0o600 })
-}
-
-/** The key first: a reader that meets a new key with the old certificate keeps what it has and looks again. */
-async function store({ cert, key }: Issued, certPath: string, keyPath: string): Promise<void> {
-  await replace(keyPath, key)
-  await replace(certPath, cert)
-}
-
-async function replace(path: string, text: string): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`
-  try {
-    await writeFile(temporary, text, { mode: 0o600, flush: true })
-    await rename(temporary, path)
-  } catch (error) {
-    await rm(temporary, { force: true }).catch(() => {})
-    throw error
-  }
 }

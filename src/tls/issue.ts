@@ -8,7 +8,8 @@ import {
   BasicConstraintsExtension,
   ExtendedKeyUsage,
   ExtendedKeyUsageExtension,
-  type Extension,
+  Extension,
+  type JsonGeneralName,
   KeyUsageFlags,
   KeyUsagesExtension,
   PemConverter,
@@ -17,6 +18,7 @@ import {
   X509Certificate,
   X509CertificateGenerator,
 } from '@peculiar/x509'
+import { decodePermitted, encodePermitted, NAME_CONSTRAINTS_OID } from './name-constraints.ts'
 
 const KEY_ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256' } as const
 const SIGNING_ALGORITHM = { name: 'ECDSA', hash: 'SHA-256' } as const
@@ -24,12 +26,16 @@ const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
 const CA_DAYS = 3650
 /** With the hour of grace below, under the 397 days that browsers accept. */
-const SERVER_DAYS = 396
-/** Clocks of clients may be behind. */
+const LEAF_DAYS = 396
+/** Clocks of clients may be behind; certificates of less than ten hours get a tenth of their life. */
 const GRACE_MS = HOUR_MS
 
 /** RFC 5280, ub-common-name. */
-const MAX_COMMON_NAME = 64
+export const MAX_COMMON_NAME = 64
+const USAGES = {
+  server: ExtendedKeyUsage.serverAuth,
+  client: ExtendedKeyUsage.clientAuth,
+} as const
 
 /** A certificate and its private key (PKCS #8), both PEM. */
 export interface Issued {
@@ -37,20 +43,37 @@ export interface Issued {
   readonly key: string
 }
 
-/** A CA of ten years that may sign server certificates and no further CA. */
-export async function issueCa(commonName: string, wallMs: number): Promise<Issued> {
-  const keys = await webcrypto.subtle.generateKey(KEY_ALGORITHM, true, ['sign', 'verify'])
+/** What a CA may sign, besides what every CA here may. */
+export interface CaLimits {
+  /** Servers or clients alone; default both. */
+  readonly purpose?: 'server' | 'client'
+  /** Host names, with all below them, and addresses; default any. */
+  readonly permitted?: readonly string[]
+}
+
+/** A CA of ten years that may sign certificates of servers and clients, and no further CA. */
+export async function issueCa(
+  commonName: string,
+  wallMs: number,
+  { purpose, permitted }: CaLimits = {},
+): Promise<Issued> {
+  const keys = await newKeys()
   const certificate = await X509CertificateGenerator.createSelfSigned(
     {
       serialNumber: serialNumber(),
       name: [{ CN: [commonName.slice(0, MAX_COMMON_NAME)] }],
       notBefore: new Date(wallMs - GRACE_MS),
-      notAfter: new Date(wallMs + CA_DAYS * DAY_MS),
+      // Ten years at most, the grace included.
+      notAfter: new Date(wallMs - GRACE_MS + CA_DAYS * DAY_MS),
       signingAlgorithm: SIGNING_ALGORITHM,
       keys,
       extensions: [
         new BasicConstraintsExtension(true, 0, true),
         new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+        ...(purpose === undefined ? [] : [new ExtendedKeyUsageExtension([USAGES[purpose]])]),
+        ...(permitted === undefined
+          ? []
+          : [new Extension(NAME_CONSTRAINTS_OID, true, encodePermitted(permitted))]),
         await SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto),
       ],
     },
@@ -59,11 +82,59 @@ export async function issueCa(commonName: string, wallMs: number): Promise<Issue
   return { cert: pem(certificate), key: await keyPem(keys.privateKey) }
 }
 
-/** A server certificate for these host names and addresses. The first that is short enough is its common name. */
-export async function issueServer(
+/** The names that a CA is limited to; undefined where it may sign for any. */
+export function permittedBy(caCert: string): readonly string[] | undefined {
+  const extension = new X509Certificate(caCert).getExtension(NAME_CONSTRAINTS_OID)
+  return extension === null ? undefined : decodePermitted(new Uint8Array(extension.value))
+}
+
+/**
+ * A server certificate for these host names and addresses, for `lifeMs` (default and at most 396
+ * days), and never longer than its CA. The first name that is short enough is its common name.
+ */
+export function issueServer(
   ca: Issued,
   names: readonly string[],
   wallMs: number,
+  lifeMs?: number,
+): Promise<Issued> {
+  return issueLeaf(ca, wallMs, {
+    purpose: 'server',
+    commonName: names.find((name) => name.length <= MAX_COMMON_NAME) ?? 'localhost',
+    names: names.map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value })),
+    lifeMs,
+  })
+}
+
+/**
+ * A client certificate: common name and alternative name are `name`, a URI where it has a colon, else
+ * a DNS name; at most 64 characters. `lifeMs` as for servers.
+ */
+export function issueClient(
+  ca: Issued,
+  name: string,
+  wallMs: number,
+  lifeMs?: number,
+): Promise<Issued> {
+  return issueLeaf(ca, wallMs, {
+    purpose: 'client',
+    commonName: name,
+    names: [{ type: name.includes(':') ? 'url' : 'dns', value: name }],
+    lifeMs,
+  })
+}
+
+interface Leaf {
+  readonly purpose: 'server' | 'client'
+  readonly commonName: string
+  readonly names: JsonGeneralName[]
+  readonly lifeMs: number | undefined
+}
+
+async function issueLeaf(
+  ca: Issued,
+  wallMs: number,
+  { purpose, commonName, names, lifeMs = LEAF_DAYS * DAY_MS }: Leaf,
 ): Promise<Issued> {
   const issuer = new X509Certificate(ca.cert)
   const [pkcs8] = PemConverter.decode(ca.key)
@@ -71,32 +142,34 @@ export async function issueServer(
   const signingKey = await webcrypto.subtle.importKey('pkcs8', pkcs8, KEY_ALGORITHM, false, [
     'sign',
   ])
-  const keys = await webcrypto.subtle.generateKey(KEY_ALGORITHM, true, ['sign', 'verify'])
-  const extensions: Extension[] = [
-    new BasicConstraintsExtension(false, undefined, true),
-    new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
-    new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
-    new SubjectAlternativeNameExtension(
-      names.map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value })),
-    ),
-    await SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto),
-    await AuthorityKeyIdentifierExtension.create(issuer, false, webcrypto),
-  ]
+  const keys = await newKeys()
+  const life = Math.min(lifeMs, LEAF_DAYS * DAY_MS)
   const certificate = await X509CertificateGenerator.create(
     {
       serialNumber: serialNumber(),
-      subject: [{ CN: [names.find((name) => name.length <= MAX_COMMON_NAME) ?? 'localhost'] }],
+      subject: [{ CN: [commonName] }],
       issuer: issuer.subject,
-      notBefore: new Date(wallMs - GRACE_MS),
-      notAfter: new Date(Math.min(wallMs + SERVER_DAYS * DAY_MS, issuer.notAfter.getTime())),
+      notBefore: new Date(wallMs - Math.min(GRACE_MS, life / 10)),
+      notAfter: new Date(Math.min(wallMs + life, issuer.notAfter.getTime())),
       signingAlgorithm: SIGNING_ALGORITHM,
       publicKey: keys.publicKey,
       signingKey,
-      extensions,
+      extensions: [
+        new BasicConstraintsExtension(false, undefined, true),
+        new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+        new ExtendedKeyUsageExtension([USAGES[purpose]]),
+        new SubjectAlternativeNameExtension(names),
+        await SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto),
+        await AuthorityKeyIdentifierExtension.create(issuer, false, webcrypto),
+      ],
     },
     webcrypto,
   )
   return { cert: pem(certificate), key: await keyPem(keys.privateKey) }
+}
+
+function newKeys(): Promise<webcrypto.CryptoKeyPair> {
+  return webcrypto.subtle.generateKey(KEY_ALGORITHM, true, ['sign', 'verify'])
 }
 
 function pem(certificate: X509Certificate): string {
@@ -108,9 +181,7 @@ async function keyPem(key: webcrypto.CryptoKey): Promise<string> {
   return `${PemConverter.encode(pkcs8, 'PRIVATE KEY')}\n`
 }
 
-/** RFC 5280 §4.1.2.2: positive, at most 20 bytes; 126 random bits. */
+/** 128 random bits; written as a positive number (RFC 5280 §4.1.2.2). */
 function serialNumber(): string {
-  const bytes = randomBytes(16)
-  bytes[0] = ((bytes[0] ?? 0) & 0x3f) | 0x40
-  return bytes.toString('hex')
+  return randomBytes(16).toString('hex')
 }

@@ -90,14 +90,14 @@ suite('the development certificate', () => {
     assert.equal(stdout, `${certPath}: OK\n`, stderr)
   })
 
-  test('is used again, and renewed under the same CA in its last 30 days', async () => {
+  test('is used again, and renewed under the same CA in the last third of its life', async () => {
     const stateDir = freshDirectory()
     const { caPath, certPath } = await ensure(stateDir)
     const read = () => [readFileSync(caPath, 'utf8'), readFileSync(certPath, 'utf8')]
     const [ca, server] = read()
-    assert.equal((await ensure(stateDir, NOW_MS + 300 * DAY_MS)).made, 'nothing')
+    assert.equal((await ensure(stateDir, NOW_MS + 263 * DAY_MS)).made, 'nothing')
     assert.deepEqual(read(), [ca, server])
-    assert.equal((await ensure(stateDir, NOW_MS + 370 * DAY_MS)).made, 'server')
+    assert.equal((await ensure(stateDir, NOW_MS + 265 * DAY_MS)).made, 'server')
     const [sameCa, renewed] = read()
     assert.equal(sameCa, ca)
     assert.notEqual(renewed, server)
