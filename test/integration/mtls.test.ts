@@ -7,8 +7,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import type { ConnectionOptions } from 'node:tls'
-import { type Issued, issueCa } from '../../src/tls/issue.ts'
+import { type Issued, issueCa, issueServer } from '../../src/tls/issue.ts'
 import { assertAccepted } from '../support/answers.ts'
+import { testCa, writeCertificate } from '../support/certs.ts'
 import { type Client, WAYS } from '../support/client.ts'
 import { crlPem, type IssuedClient, issueClient, issueCrl } from '../support/client-certs.ts'
 import { sumOf } from '../support/exposition.ts'
@@ -133,6 +134,42 @@ for (const way of WAYS) {
     })
   }
 }
+
+test('with several server certificates each asks for the same of clients', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'tollgate-mtls-sni-'))
+  const second = await issueServer(await testCa(), ['second.example.com'], now)
+  const at = (name: string) => join(folder, name)
+  await writeFile(at('second.pem'), second.cert)
+  await writeFile(at('second.key'), second.key)
+  const first = await writeCertificate(folder)
+  const gateway = await start(t, {
+    auth: 'required',
+    token: 'instead',
+    crl: await issueCrl(ca, [revoked]),
+    env: {
+      TLS_CERT: `${first.certPath},${at('second.pem')}`,
+      TLS_KEY: `${first.keyPath},${at('second.key')}`,
+    },
+  })
+  t.after(() => rm(folder, { recursive: true, force: true }))
+  await put(gateway, [{ id: 'seven', clientCertificate: { san: SAN[0] } }])
+  await gateway.reload()
+  const servernames = ['localhost', 'second.example.com']
+  for (const servername of servernames) {
+    const client = show(gateway, 'gRPC', good, { tls: { servername } })
+    assertAccepted(await client.send({ token: null }))
+    const { subject } = socketOf(client).getPeerX509Certificate() ?? {}
+    assert.equal(subject, `CN=${servername}`)
+    for (const certificate of Object.values(BAD))
+      await assert.rejects(show(gateway, 'gRPC', certificate, { tls: { servername } }).send())
+  }
+  for (const result of Object.keys(BAD)) await counted(gateway, result, 2)
+  await replace(crlFile(gateway), await issueCrl(ca, [good]))
+  await gateway.reload()
+  for (const servername of servernames)
+    await assert.rejects(show(gateway, 'gRPC', good, { tls: { servername } }).send())
+  await counted(gateway, 'revoked', 4)
+})
 
 test('a certificate that no entry names is known by name, and never banned', async (t) => {
   const gateway = await start(t, {
