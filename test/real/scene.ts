@@ -22,6 +22,8 @@ export interface Scene {
   /** `TOLLGATE_*` variables. */
   readonly env: Readonly<Record<string, string>>
   readonly load: Load
+  /** Puts files into the gateway's folder before it starts. */
+  readonly prepare?: (folder: string) => Promise<void>
   /** What happens while they send. */
   readonly meanwhile?: (backend: Otelcol, gateway: Gateway, tokens: TokenFile) => Promise<void>
   /** Fields of each token beside its id, holder and digest. */
@@ -53,6 +55,7 @@ export async function play(t: TestContext, scene: Scene): Promise<Played | undef
   const tokens = KINDS.map((kind) => `secret-of-${titleOf(kind).replace(/\W/g, '-')}-0123456789`)
   await using file = await writeTokens(tokens, scene.token ?? {})
   await using gateway = await spawnGateway({
+    ...(scene.prepare !== undefined && { prepare: scene.prepare }),
     collector: { grpc: backend.grpc, http: backend.http },
     // All of them come from one address.
     env: {

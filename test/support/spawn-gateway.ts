@@ -18,6 +18,8 @@ export interface GatewayOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Whether clients have to show a certificate. */
   readonly asksCertificate?: boolean
+  /** Puts more files into its folder before it starts. */
+  readonly prepare?: (folder: string) => Promise<void>
 }
 
 /** A running gateway. */
@@ -69,9 +71,11 @@ export async function spawnGateway({
   collector = {},
   env = {},
   asksCertificate = false,
+  prepare,
 }: GatewayOptions = {}): Promise<Gateway> {
   const folder = await mkdtemp(join(tmpdir(), 'tollgate-gateway-'))
   const files = await makeCertificates(folder)
+  await prepare?.(folder)
   let at: Listening = { grpc: '127.0.0.1:0', http: '127.0.0.1:0', admin: '127.0.0.1:0' }
   let child: Child | undefined
   let ended: Child | undefined

@@ -1,0 +1,151 @@
+/**
+ * Four SDKs, gRPC and HTTP, while the certificate is renewed ten times in a minute: by files that are
+ * written over, by a symlink, by an acme.json that is written over. Nothing is lost, no connection is
+ * dropped, and each new certificate is what the next connection gets.
+ */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { connect } from 'node:tls'
+import { type Issued, issueServer } from '../../src/tls/issue.ts'
+import { acmeJson } from '../support/acme-json.ts'
+import { testCa } from '../support/certs.ts'
+import { sumOf } from '../support/exposition.ts'
+import type { Gateway } from '../support/spawn-gateway.ts'
+import { allOnce } from './count.ts'
+import { play } from './scene.ts'
+import type { Load } from './senders/run.ts'
+
+const TIMES = 10
+const EVERY_MS = 5500
+/** Ten items a second, for longer than it takes; they stop when it is over. */
+const LOAD: Load = { items: 3000, seconds: 300 }
+const NAMES = ['localhost', '127.0.0.1', '::1']
+
+/** A way in which certificates come. */
+interface Way {
+  /** Variables that name the files; paths start at the gateway's folder. */
+  readonly env: Readonly<Record<string, string>>
+  put(folder: string, pair: Issued, round: number): Promise<void> | void
+}
+
+const WAYS: Readonly<Record<string, Way>> = {
+  'files written over, the key first or the certificate first': {
+    env: { TOLLGATE_TLS_CERT: 'new.pem', TOLLGATE_TLS_KEY: 'new.key' },
+    async put(folder, { cert, key }, round) {
+      const writes = [
+        () => writeFileSync(join(folder, 'new.pem'), cert),
+        () => writeFileSync(join(folder, 'new.key'), key),
+      ]
+      const [first, second] = round % 2 === 0 ? writes : writes.toReversed()
+      first?.()
+      // Longer than the gateway gathers events, so that it sees the half: it must not take it.
+      if (round > 0) await sleep(1000)
+      second?.()
+    },
+  },
+  'a symlink': {
+    env: { TOLLGATE_TLS_CERT: 'volume/tls.crt', TOLLGATE_TLS_KEY: 'volume/tls.key' },
+    put(folder, { cert, key }, round) {
+      const at = (name: string) => join(folder, 'volume', name)
+      mkdirSync(at(`..${round}`), { recursive: true })
+      writeFileSync(at(`..${round}/tls.crt`), cert)
+      writeFileSync(at(`..${round}/tls.key`), key)
+      symlinkSync(`..${round}`, at('..new'))
+      renameSync(at('..new'), at('..data'))
+      if (round > 0) return
+      for (const name of ['tls.crt', 'tls.key']) symlinkSync(`..data/${name}`, at(name))
+    },
+  },
+  'an acme.json': {
+    env: {
+      TOLLGATE_TLS_CERT: '',
+      TOLLGATE_TLS_KEY: '',
+      TOLLGATE_TLS_ACME_JSON: 'acme.json',
+      TOLLGATE_TLS_DOMAIN: 'localhost',
+    },
+    async put(folder, { cert, key }, round) {
+      const text = acmeJson({ letsencrypt: [{ names: NAMES, cert, key }] })
+      const path = join(folder, 'acme.json')
+      if (round > 0) {
+        // As Traefik does it: truncated and written, here with a pause for others to look.
+        writeFileSync(path, text.slice(0, text.length / 2))
+        await sleep(500)
+      }
+      writeFileSync(path, text)
+    },
+  },
+}
+
+for (const [title, way] of Object.entries(WAYS)) {
+  test(`renewed ten times by ${title}`, { timeout: 300_000 }, async (t) => {
+    const ca = await testCa()
+    const issue = () => issueServer(ca, NAMES, Date.now())
+    let served = 0
+    const folder = mkdtempSync(join(tmpdir(), 'tollgate-renewals-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    const until = join(folder, 'over')
+    const played = await play(t, {
+      env: way.env,
+      load: { ...LOAD, until },
+      prepare: async (folder) => {
+        // What the senders trust.
+        writeFileSync(join(folder, 'test-ca.pem'), ca.cert)
+        await way.put(folder, await issue(), 0)
+      },
+      meanwhile: async (_, gateway) => {
+        try {
+          for (let round = 1; round <= TIMES; round += 1) {
+            const next = await issue()
+            const beganMs = performance.now()
+            await way.put(gateway.folder, next, round)
+            await gateway.logged('certificate_loaded', round + 1)
+            served += Number((await certificateOf(gateway, ca.cert)) === bodyOf(next.cert))
+            await sleep(Math.max(0, beganMs + EVERY_MS - performance.now()))
+            const now = await gateway.metrics()
+            const closed =
+              sumOf(now, 'tollgate_connections_total') - sumOf(now, 'tollgate_connections')
+            // One each round was this test's own.
+            assert.equal(closed - round, 0, `connections dropped in ${round} renewals`)
+          }
+          const page = await gateway.metrics()
+          assert.equal(sumOf(page, 'tollgate_connections_refused_total'), 0)
+          assert.equal(
+            sumOf(page, 'tollgate_certificate_reloads_total', { outcome: 'swapped' }),
+            TIMES,
+          )
+          assert.equal(sumOf(page, 'tollgate_certificate_last_reload_success'), 1)
+        } finally {
+          writeFileSync(until, '')
+        }
+      },
+    })
+    if (played === undefined) return
+    for (const { title: sdk, tallies, logged } of played.results) {
+      const { sent } = tallies.spans
+      assert.ok(sent > 100, `${sdk} sent ${sent}`)
+      assert.deepEqual(tallies, allOnce(sent), `${sdk}: ${logged.join('\n')}`)
+    }
+    assert.equal(served, TIMES, 'new connections with the new certificate')
+  })
+}
+
+/** What a new connection is shown, in base64. */
+async function certificateOf({ grpc }: Gateway, ca: string): Promise<string> {
+  const { hostname, port } = new URL(`http://${grpc}`)
+  const socket = connect({ host: hostname, port: Number(port), servername: 'localhost', ca })
+  await once(socket, 'secureConnect')
+  const shown = socket.getPeerCertificate().raw.toString('base64')
+  // Tickets are on their way: what is cut off now would count as a failed handshake.
+  socket.end()
+  await once(socket.resume(), 'close')
+  return shown
+}
+
+function bodyOf(pem: string): string {
+  return pem.replace(/-----[A-Z ]+-----|\s/g, '')
+}
