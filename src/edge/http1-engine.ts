@@ -87,8 +87,10 @@ export class Http1Engine {
       http: { headersTimeout: headerTimeoutMs },
       clientErrorHandler: (error, socket) => {
         const isSlow = error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        // A client that hung up, or that has been told already, misuses nothing.
-        if (error.code === 'ECONNRESET' || !socket.writable) {
+        // A client that hung up, or that has been told already, misuses nothing. One whose TLS broke
+        // hears no answer, and `end` would wait for it.
+        const isBroken = error.code === 'ECONNRESET' || error.code?.startsWith('ERR_SSL_') === true
+        if (isBroken || !socket.writable) {
           socket.destroy()
           return
         }

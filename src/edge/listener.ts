@@ -16,6 +16,7 @@ import type { ClientAddressSource, IsTrusted } from './client-address.ts'
 import type { Link, Port } from './link.ts'
 import { peerFromAddress } from './peer.ts'
 import { parseProxyHeader } from './proxy-protocol.ts'
+import { rotateTicketKeys } from './session-tickets.ts'
 
 const HTTP2_PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
 /** Connections the kernel keeps while the event loop is busy. */
@@ -88,6 +89,7 @@ export class Listener {
   readonly #links = new WeakMap<Socket, Link>()
   readonly #perPeer = new Map<string, number>()
   readonly #sockets = new Set<Socket>()
+  #stopRotation = () => {}
   #open = 0
 
   constructor(options: ListenerOptions) {
@@ -97,6 +99,7 @@ export class Listener {
     if (challenges !== undefined)
       this.#challengeDoor = new ChallengeDoor({ challenges, handshakeTimeoutMs })
     this.#tls = createTlsServer({ ...options.tls, handshakeTimeout: options.handshakeTimeoutMs })
+    this.#stopRotation = rotateTicketKeys(this.#tls)
     this.#tls.on('secureConnection', (socket) => this.#onSecure(socket))
     this.#tls.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
       // Where its certificate was the reason, Node ends the connection and calls it a reset.
@@ -160,13 +163,18 @@ export class Listener {
     })
   }
 
-  /** New connections get this certificate from now on; those that are open keep theirs. */
+  /**
+   * New connections get this certificate from now on; those that are open keep theirs. Sessions under
+   * the one before are not resumed, since Node makes a ticket key for each context: whoever comes
+   * back sees the new certificate, and is asked for its own under the new rules.
+   */
   setSecureContext(options: TlsOptions): void {
     this.#tls?.setSecureContext(options)
   }
 
   /** Stops accepting. What is open goes on. */
   close(): void {
+    this.#stopRotation()
     for (const server of this.#servers) server.close()
   }
 
