@@ -22,8 +22,11 @@ function lost({ tallies }: Result): number {
   return COUNTED.reduce((sum, signal) => sum + tallies[signal].sent - tallies[signal].arrived, 0)
 }
 
-/** They never try again what broke off: JavaScript over gRPC, Go over HTTP. */
-const HASTY = new Set(['js grpc', 'go http/protobuf'])
+/**
+ * They do not try again what broke off. Java's HTTP client does so or not by how the connection ends:
+ * a call that is cut off by its end and not by a reset is "CANCEL" to it, which nobody repeats.
+ */
+const HASTY = new Set(['js grpc', 'go http/protobuf', 'java grpc', 'java http/protobuf'])
 
 /** What the SDKs say of a port where nobody listens, each in its words. */
 const REFUSED = /ECONNREFUSED|[Cc]onnection refused|Failed to connect/
