@@ -9,6 +9,7 @@ type Verb = (argv: readonly string[], io: CommandIo) => Promise<number>
 const VERBS: Readonly<Record<string, () => Promise<Verb>>> = {
   status: async () => (await import('./cert-status.ts')).runCertStatus,
   renew: async () => (await import('./cert-renew.ts')).runCertRenew,
+  dev: async () => (await import('./cert-dev.ts')).runCertDev,
   extract: async () => (await import('./cert-extract.ts')).runCertExtract,
 }
 
@@ -18,7 +19,9 @@ const USAGE = `tollgate cert: certificates
                            what the running gateway serves, and when that ends and is renewed
   tollgate cert renew [--force] [--json]
                            has it get a new one by ACME, though it is not due with --force
-  tollgate cert extract    take one certificate out of Traefik's acme.json
+  tollgate cert dev        make a development CA with server and client certificates
+  tollgate cert extract --from FILE --domain NAME --to DIR [--owner UID:GID] [--watch]
+                           take one certificate out of Traefik's acme.json
 
 tollgate cert COMMAND --help says more.
 `

@@ -2,7 +2,7 @@
  * A directory with one certificate and its key, which readers see change as one: both files lead
  * through the symlink `..data` to a directory that is never changed, as in a Kubernetes volume.
  */
-import { randomBytes } from 'node:crypto'
+import { hash } from 'node:crypto'
 import {
   chmod,
   chown,
@@ -10,7 +10,6 @@ import {
   mkdir,
   open,
   readdir,
-  readFile,
   readlink,
   rename,
   rm,
@@ -60,8 +59,10 @@ export async function writePair(
     // 0755: who may read is said by the files, and root without its powers must get in again.
     await mkdir(directory, { recursive: true, mode: 0o755 })
     const before = await readlink(join(directory, DATA)).catch(() => undefined)
-    const isThere = before !== undefined && (await holds(directory, pair))
-    if (!isThere) await addGeneration(directory, pair, { uid, gid }, wallMs)
+    const mark = markOf(pair, { uid, gid })
+    const isThere =
+      before?.endsWith(`-${mark}`) === true && (await isDirectory(join(directory, before)))
+    if (!isThere) await addGeneration(directory, `${stampOf(wallMs)}-${mark}`, pair, { uid, gid })
     for (const name of [CERT, KEY]) await link(join(directory, name), `${DATA}/${name}`)
     // The one before stays: somebody may be between its two files.
     await sweep(directory, [before, await readlink(join(directory, DATA))])
@@ -77,19 +78,20 @@ export async function writePair(
   }
 }
 
-async function holds(directory: string, { cert, key }: PemTexts): Promise<boolean> {
-  const read = (name: string) => readFile(join(directory, DATA, name), 'latin1').catch(() => '')
-  return (await read(CERT)) === cert && (await read(KEY)) === key
+/**
+ * What a generation is told from another by. It is in the directory's name, as the one who gave the
+ * files away may not be able to read them.
+ */
+function markOf({ cert, key }: PemTexts, { uid, gid }: PairOwner): string {
+  return hash('sha256', [cert, key, uid, gid].join('\n')).slice(0, 16)
 }
 
 async function addGeneration(
   directory: string,
+  name: string,
   { cert, key }: PemTexts,
   { uid, gid }: PairOwner,
-  wallMs: number,
 ): Promise<void> {
-  const stamp = new Date(wallMs).toISOString().replace(/[-T:]/g, '_').replace('Z', '')
-  const name = `..${stamp}-${randomBytes(4).toString('hex')}`
   const generation = join(directory, name)
   await mkdir(generation, { mode: 0o755 })
   await chmod(generation, 0o755)
@@ -112,6 +114,15 @@ async function addGeneration(
     }
   }
   await link(join(directory, DATA), name)
+}
+
+function stampOf(wallMs: number): string {
+  return `..${new Date(wallMs).toISOString().replace(/[-T:]/g, '_').replace('Z', '')}`
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  const found = await lstat(path).catch(() => undefined)
+  return found?.isDirectory() === true
 }
 
 /** A symlink to `target`, replaced in one step where it leads elsewhere. */

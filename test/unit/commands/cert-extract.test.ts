@@ -17,7 +17,7 @@ import { after, before, beforeEach, suite, test } from 'node:test'
 import { dispatch } from '../../../src/commands/dispatch.ts'
 import { type Issued, issueCa, issueServer } from '../../../src/tls/issue.ts'
 import { type AcmeEntry, acmeJson } from '../../support/acme-json.ts'
-import { Child } from '../../support/child.ts'
+import { Child, runToEnd } from '../../support/child.ts'
 import { eventually } from '../../support/eventually.ts'
 import { ROOT } from '../../support/tools.ts'
 
@@ -139,6 +139,25 @@ suite('tollgate cert extract', () => {
       }
     })
   }
+
+  test('root with no power but to give files away, as in the compose file', { skip }, async () => {
+    const bare = ['--bounding-set=-all,+chown', '--inh-caps=-all', process.execPath]
+    const main = ['--disable-warning=ExperimentalWarning', join(ROOT, 'src/main.ts')]
+    const args = ['--from', from, '--domain', DOMAIN, '--to', to, '--owner', '10001:10001']
+    for (const verbs of [['Wrote', 'Already there'], ['Wrote'], ['Wrote']]) {
+      const renewed = await entry(DOMAIN)
+      writeFileSync(from, acmeJson({ letsencrypt: [renewed] }), { mode: 0o600 })
+      for (const verb of verbs) {
+        const all = [...bare, ...main, 'cert', 'extract', ...args]
+        const { code, stdout, stderr } = await runToEnd('setpriv', all)
+        assert.equal(code, 0, stderr)
+        assert.ok(stdout.startsWith(verb), stdout)
+        assert.equal(written().key, renewed.key)
+      }
+    }
+    assert.equal(generations().length, 2)
+    assert.equal(statSync(join(to, 'tls.key')).uid, 10001)
+  })
 
   test('a wrong command line is told in words', async () => {
     for (const [args, words] of [
