@@ -2,6 +2,7 @@
 import type { X509Certificate } from 'node:crypto'
 import type { Config } from '../config/config.ts'
 import { isSelfSigned } from '../tls/chain.ts'
+import type { ClientTrust } from '../tls/client-trust.ts'
 import { systemCas, viewOfClient } from '../tls/client-view.ts'
 import { datesProblem, loadServerCredentials, type ServerCredentials } from '../tls/credentials.ts'
 import { nameOf } from '../tls/leaf-check.ts'
@@ -61,21 +62,37 @@ export async function lookAtCertificates(config: Config): Promise<{
       findings.push({ level: 'bad', text })
     }
   }
+  findings.push(...clientFindings(loaded[0]?.clientTrust))
   return { findings, names: loaded[0]?.facts.names ?? [] }
 }
 
 async function load(
   place: PairPlace,
-  { tlsClientCa }: Config,
+  { tlsClientCa, tlsClientCrl }: Config,
   findings: CertificateFinding[],
 ): Promise<ServerCredentials | undefined> {
   try {
-    return await loadServerCredentials({ place, clientCaPath: tlsClientCa }, Date.now())
+    const trust = { clientCaPath: tlsClientCa, clientCrlPaths: tlsClientCrl }
+    return await loadServerCredentials({ place, ...trust }, Date.now())
   } catch (error) {
     const words = error instanceof Error ? error.message : String(error)
     findings.push({ level: 'bad', text: `certificate: ${words}` })
     return undefined
   }
+}
+
+/** What turns clients away, and until when each CRL is good. */
+function clientFindings(trust: ClientTrust | undefined): readonly CertificateFinding[] {
+  if (trust === undefined) return []
+  const { crls, warnings } = trust.facts
+  return [
+    ...warnings.map((text) => ({ level: 'bad' as const, text: `client certificates: ${text}` })),
+    ...crls.flatMap(({ path, issuer, nextUpdateMs }): CertificateFinding[] => {
+      if (nextUpdateMs === undefined || nextUpdateMs <= Date.now()) return []
+      const text = `client certificates: the CRL of ${issuer} in ${path} is good until ${day(nextUpdateMs)}`
+      return [{ level: nextUpdateMs - Date.now() < DAY_MS ? 'note' : 'ok', text }]
+    }),
+  ]
 }
 
 function describe({ facts }: ServerCredentials): readonly CertificateFinding[] {

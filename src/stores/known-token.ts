@@ -17,7 +17,7 @@ export interface KnownToken {
   place: number
 }
 
-/** The tokens of one holder. */
+/** The tokens of one holder, or a client certificate by itself. */
 export interface Kin {
   /** Oldest first. */
   members: readonly KnownToken[]
@@ -34,10 +34,12 @@ export function knownTokensFrom(
   const kinOf = new Map<string, { kin: Kin; members: KnownToken[] }>()
   ledger.clearSet()
   const known = records.map((record) => {
-    let family = kinOf.get(record.holder)
+    // A certificate neither replaces a token nor is replaced by one.
+    const name = record.clientCertificate === undefined ? record.holder : `\n${record.id}`
+    let family = kinOf.get(name)
     if (family === undefined) {
       family = { kin: { members: [], newestUsed: -1 }, members: [] }
-      kinOf.set(record.holder, family)
+      kinOf.set(name, family)
     }
     const member: KnownToken = {
       token: tokenFrom(record, defaults),
