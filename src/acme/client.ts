@@ -16,7 +16,7 @@ import type { Answer, Exchange } from './exchange.ts'
 import { retryAtFrom } from './retry-after.ts'
 
 /** A nonce is refused for good reasons (it is old) and for none (so that clients learn to retry). */
-const MAX_NONCE_ERRORS = 10
+const MAX_NONCE_ERRORS = 20
 
 /** An account that the directory knows. */
 export interface Account {
