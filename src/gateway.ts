@@ -4,7 +4,6 @@
  */
 import { readFile } from 'node:fs/promises'
 import { isIPv6 } from 'node:net'
-import { createAcmeCertificate } from './acme-certificate.ts'
 import { openControl, type RestartAnswer } from './admin/control.ts'
 import { readiness } from './admin/health.ts'
 import { AdminListener } from './admin/listener.ts'
@@ -17,7 +16,6 @@ import { createHeaderFilter } from './edge/headers.ts'
 import { InFlightBytes } from './edge/in-flight-bytes.ts'
 import { peerFromAddress } from './edge/peer.ts'
 import { ProgressWatch } from './edge/progress-watch.ts'
-import { createJwtIssuers } from './jwt-issuers.ts'
 import { AuditFile } from './observe/audit.ts'
 import { RequestJournal } from './observe/journal.ts'
 import type { Log } from './observe/log.ts'
@@ -124,7 +122,11 @@ export async function openGateway(
   const notices = new Notices({ log, audit, metrics, clock: CLOCK, banRule })
   notices.started(version)
   const { requests: numbers } = metrics
-  const jwts = createJwtIssuers(config, tokens, { log, clock: CLOCK })
+  // What few use costs 15 MB of memory, so it is loaded where it is configured.
+  const jwts =
+    config.jwtIssuers.length === 0
+      ? undefined
+      : (await import('./jwt-issuers.ts')).createJwtIssuers(config, tokens, { log, clock: CLOCK })
   const credentials = jwts?.tokens ?? tokens
   const journal = new RequestJournal({
     numbers,
@@ -163,7 +165,15 @@ export async function openGateway(
   const hold = new Hold(config, admission, CLOCK, journal)
   const certificates = await openTls()
   const renewed = async () => await certificates?.reload()
-  const acme = createAcmeCertificate(config, { log, clock: CLOCK, version, reload: renewed })
+  const acme =
+    config.acme === undefined
+      ? undefined
+      : (await import('./acme-certificate.ts')).createAcmeCertificate(config, {
+          log,
+          clock: CLOCK,
+          version,
+          reload: renewed,
+        })
   const door = new FrontDoor({
     ...config,
     tls: certificates?.tlsOptions,

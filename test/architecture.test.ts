@@ -120,6 +120,23 @@ test('imports name a file, so that this test can read them', () => {
   assert.deepEqual(wrong, [])
 })
 
+test('what few gateways use is loaded where it is configured: each of these is 10 to 20 MB', () => {
+  const reached = new Set(['commands/run-gateway.ts'])
+  for (const file of reached) {
+    for (const { to, isTypeOnly } of staticImports(file))
+      if (!isTypeOnly && isRelative(to)) reached.add(resolved(file, to))
+  }
+  const heavy =
+    /^(?:jose|pino-pretty|reflect-metadata|@peculiar\/|@aws-sdk\/|@napi-rs\/|@opentelemetry\/)/
+  const wrong = [...reached].flatMap((file) =>
+    staticImports(file)
+      .filter(({ to, isTypeOnly }) => !isTypeOnly && heavy.test(to))
+      .map(({ to }) => `${file} imports ${to}`),
+  )
+  assert.ok(reached.size > 100, 'the gateway was followed')
+  assert.deepEqual(wrong, [])
+})
+
 test('no file is named after nothing, and none is longer than 400 lines', () => {
   assert.deepEqual(
     FILES.filter((file) => NO_NAME.test(posix.basename(file, '.ts'))),
@@ -148,17 +165,28 @@ function partOf(file: string): string {
 }
 
 function imports(): Import[] {
-  return FILES.flatMap((from) =>
-    [...read(from).matchAll(/^(?:import|export)\s+(type\s)?[^'"]*?from '([^']+)'/gm)]
-      .map(([, type, to = '']) => ({ from, to, isTypeOnly: type !== undefined }))
-      .concat(
-        [...read(from).matchAll(/(?:^import|\bimport\()\s*'([^']+)'/gm)].map(([, to = '']) => ({
-          from,
-          to,
-          isTypeOnly: false,
-        })),
-      ),
-  )
+  return FILES.flatMap((from) => [
+    ...staticImports(from),
+    ...[...read(from).matchAll(/\bimport\(\s*'([^']+)'/gm)].map(([, to = '']) => ({
+      from,
+      to,
+      isTypeOnly: false,
+    })),
+  ])
+}
+
+/** What is loaded with a file, `import type` aside. */
+function staticImports(from: string): Import[] {
+  return [
+    ...[...read(from).matchAll(/^(?:import|export)\s+(type\s)?[^'"]*?from '([^']+)'/gm)].map(
+      ([, type, to = '']) => ({ from, to, isTypeOnly: type !== undefined }),
+    ),
+    ...[...read(from).matchAll(/^import\s*'([^']+)'/gm)].map(([, to = '']) => ({
+      from,
+      to,
+      isTypeOnly: false,
+    })),
+  ]
 }
 
 function isRelative(to: string): boolean {

@@ -3,7 +3,6 @@
  * development certificate, a first token, and a sandbox for the collector.
  */
 import { join } from 'node:path'
-import { acmeCertificatePath, ensureAcmeStandIn } from '../acme-certificate.ts'
 import type { Config } from '../config/config.ts'
 import { editFile, readTextFile } from '../secrets/file-edit.ts'
 import { createToken, digestOf } from '../stores/token-secret.ts'
@@ -29,10 +28,8 @@ export async function provideStandIns(config: Config): Promise<StandIns> {
   const { stateDir } = config
   const wallMs = Date.now()
   const makePair = () => ensureDevelopmentCertificate({ stateDir, wallMs })
-  const isByAcme = config.acme !== undefined
-  if (isByAcme) await ensureAcmeStandIn(stateDir, makePair, wallMs)
-  const acmePath = acmeCertificatePath(stateDir)
-  const isBare = config.tls === 'on' && !isByAcme && pairPlacesOf(config).length === 0
+  const acmePath = config.acme === undefined ? undefined : await ensureAcmePair(stateDir, makePair)
+  const isBare = config.tls === 'on' && acmePath === undefined && pairPlacesOf(config).length === 0
   const development = isBare ? await makePair() : undefined
   const hasTokens = tokenPlacesOf(config).length + config.jwtIssuers.length > 0
   const tokensFile = join(stateDir, 'tokens.json')
@@ -42,7 +39,7 @@ export async function provideStandIns(config: Config): Promise<StandIns> {
   return {
     config: {
       ...config,
-      ...(isByAcme && { tlsCert: [acmePath], tlsKey: [acmePath] }),
+      ...(acmePath !== undefined && { tlsCert: [acmePath], tlsKey: [acmePath] }),
       ...(development && { tlsCert: [development.certPath], tlsKey: [development.keyPath] }),
       ...(!hasTokens && { tokensFile }),
       ...(sandbox && {
@@ -54,6 +51,16 @@ export async function provideStandIns(config: Config): Promise<StandIns> {
     token,
     sandbox,
   }
+}
+
+/** Something to serve until the first certificate comes by ACME; resolves with where that will be. */
+async function ensureAcmePair(
+  stateDir: string,
+  makePair: () => ReturnType<typeof ensureDevelopmentCertificate>,
+): Promise<string> {
+  const { acmeCertificatePath, ensureAcmeStandIn } = await import('../acme-certificate.ts')
+  await ensureAcmeStandIn(stateDir, makePair, Date.now())
+  return acmeCertificatePath(stateDir)
 }
 
 /** Loaded when it is needed: a gateway with a collector does without gRPC's library. */
