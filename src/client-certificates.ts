@@ -3,6 +3,7 @@
  * of them with the token set, the numbers and the log.
  */
 import type { TLSSocket } from 'node:tls'
+import { isDeepStrictEqual } from 'node:util'
 import type { Config } from './config/config.ts'
 import { ClientNotices } from './observe/client-notices.ts'
 import type { ClientReadings } from './observe/client-numbers.ts'
@@ -86,7 +87,10 @@ export function createClientCertificates(
       },
     },
     trusts(next) {
+      const isNews = !isDeepStrictEqual(next?.facts, trust?.facts)
       trust = next
+      // Each certificate of the server brings the same ones.
+      if (!isNews) return
       told.clear()
       for (const warning of next?.facts.warnings ?? []) notices.warning(warning)
       tick()
@@ -101,8 +105,13 @@ export function createClientCertificates(
         const code = String(socket.authorizationError)
         return refuse(resultOf(code) ?? 'other', code, address, !isRequired)
       }
+      const isResumed = socket.isSessionReused()
+      if (tlsClientToken === 'beside' && !isResumed) {
+        count('verified')
+        return undefined
+      }
       const certificate = clientCertificateFrom(x509)
-      if (socket.isSessionReused()) {
+      if (isResumed) {
         // OpenSSL looked at it when the session began, up to two hours ago.
         if (clock.wallMs() >= certificate.notAfterMs)
           return refuse('expired', 'CERT_HAS_EXPIRED', address, !isRequired)

@@ -269,13 +269,20 @@ test('a certificate that ends while its connection is open does not stand in any
   await gateway.reload()
   // Certificates know whole seconds only.
   const notAfterMs = Math.ceil(Date.now() / 1000) * 1000 + 2000
-  const client = show(gateway, 'gRPC', await issueClient(ca, { cn: 'brief', notAfterMs }))
+  const brief = await issueClient(ca, { cn: 'brief', notAfterMs })
+  const client = show(gateway, 'gRPC', brief)
+  const handshake = client.handshake()
+  const sessions = once(socketOf(client), 'session') as Promise<[Buffer]>
+  await handshake
+  const [session] = await sessions
   assertAccepted(await client.send({ token: null }))
   let answer = await client.send({ token: null })
   while (Date.now() < notAfterMs || answer.grpcStatus === 0)
     answer = await client.send({ token: null })
   assert.equal(answer.grpcStatus, 16)
   assert.match(answer.grpcMessage ?? '', /its client certificate expired on/)
+  await assert.rejects(show(gateway, 'gRPC', brief, { tls: { session } }).send())
+  await counted(gateway, 'expired', 1)
   assert.equal(sumOf(await gateway.metrics(), 'tollgate_strikes_total'), 0)
 })
 
