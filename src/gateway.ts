@@ -195,6 +195,7 @@ export async function openGateway(
     onClose: (port) => metrics.connections.closed(port),
     onRefused: (reason) => metrics.connections.refused(reason),
     certificateOf: clients?.certificateOf,
+    onHandshake: (handshake) => metrics.handshakes.done(handshake),
     onHandshakeFailed: (code, address) => {
       if (clients?.failed(code, address) !== true) notices.handshakeFailed(code, address)
     },

@@ -14,7 +14,13 @@ import { httpDialect, readHttp } from './http.ts'
 import { Http1Engine, type PeekBudget } from './http1-engine.ts'
 import { Http2Engine } from './http2-engine.ts'
 import { createPeerOf, type Link, type Port } from './link.ts'
-import { type CertificateOf, type GivenSocket, type ListenAddress, Listener } from './listener.ts'
+import {
+  type CertificateOf,
+  type GivenSocket,
+  type Handshake,
+  type ListenAddress,
+  Listener,
+} from './listener.ts'
 
 /** How long clients have to read their last answers and hang up before it is done for them. */
 const FAREWELL_MS = 1000
@@ -44,6 +50,8 @@ export interface FrontDoorOptions {
   onRefused(reason: string): void
   /** A TLS handshake failed: OpenSSL's code for it and who it was, for the log. */
   onHandshakeFailed(code: string, address: string): void
+  /** A TLS handshake succeeded. */
+  onHandshake(handshake: Handshake): void
   /** Asked once after each handshake; undefined where no client certificate is asked for. */
   readonly certificateOf?: CertificateOf | undefined
 }

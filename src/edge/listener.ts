@@ -55,6 +55,8 @@ export interface ListenerOptions {
   onRefused(reason: ConnectionRefusal): void
   /** A TLS handshake failed: OpenSSL's code for it and who it was, for the log. */
   onHandshakeFailed(code: string, address: string): void
+  /** A TLS handshake succeeded, once a connection. */
+  onHandshake(handshake: Handshake): void
   /** Asked once after each handshake; undefined where no client certificate is asked for. */
   readonly certificateOf?: CertificateOf | undefined
 }
@@ -64,6 +66,15 @@ export type CertificateOf = (
   socket: TLSSocket,
   address: string,
 ) => ClientCertificate | 'refused' | undefined
+
+/** What a TLS handshake came to. */
+export interface Handshake {
+  /** `TLSv1.3` */
+  readonly version: string
+  /** The cipher suite, by its name at IANA. */
+  readonly suite: string
+  readonly isResumed: boolean
+}
 
 /** An address to listen on. Port 0 takes a free one. */
 export interface ListenAddress {
@@ -288,13 +299,18 @@ export class Listener {
     socket.on('error', () => {})
     const link = this.#links.get(rawSocketOf(socket))
     if (link === undefined) throw new TypeError('BUG: a handshake on a connection nobody knows')
-    const { certificateOf, onRefused, onHttp1, onHttp2 } = this.#options
+    const { certificateOf, onRefused, onHandshake, onHttp1, onHttp2 } = this.#options
     const certificate = certificateOf?.(socket, link.peer.address)
     if (certificate === 'refused') {
       onRefused('handshake')
       socket.destroy()
       return
     }
+    onHandshake({
+      version: socket.getProtocol() ?? '',
+      suite: socket.getCipher().standardName,
+      isResumed: socket.isSessionReused(),
+    })
     const known = certificate === undefined ? link : { ...link, certificate }
     if (socket.alpnProtocol === 'h2') onHttp2(socket, known)
     else onHttp1(socket, known)

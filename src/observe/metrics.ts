@@ -2,6 +2,7 @@
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { ConnectionNumbers } from './connections.ts'
 import { counter, gauge, single } from './families.ts'
+import { HandshakeNumbers } from './handshakes.ts'
 import { RequestNumbers } from './requests.ts'
 import { declareState, type Readings } from './state.ts'
 
@@ -29,6 +30,8 @@ export class Metrics {
   readonly requests: RequestNumbers
   /** Told of each connection. */
   readonly connections: ConnectionNumbers
+  /** Told of each TLS handshake. */
+  readonly handshakes: HandshakeNumbers
   /** What `page` is written in: the text format that Prometheus 3 insists on seeing named. */
   readonly contentType: string
   readonly #registry = new Registry()
@@ -38,6 +41,7 @@ export class Metrics {
     this.contentType = this.#registry.contentType
     this.requests = new RequestNumbers(this.#registry)
     this.connections = new ConnectionNumbers(this.#registry)
+    this.handshakes = new HandshakeNumbers(this.#registry)
     declareState(this.#registry, readings)
     counter(
       this.#registry,

@@ -24,6 +24,11 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
         assert.equal(socket.getProtocol(), version)
         assert.equal(socket.alpnProtocol, protocol)
         assert.match(socket.getCipher().standardName, /_(?:GCM|POLY1305)_/)
+        const agreed = { version, suite: socket.getCipher().standardName, resumed: 'no' }
+        await gateway.until(
+          (page) => sumOf(page, 'tollgate_tls_handshakes_total', agreed) === 1,
+          'the handshake counted',
+        )
         socket.destroy()
       })
     }
