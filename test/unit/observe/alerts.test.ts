@@ -1,146 +1,173 @@
-/** The alerts in docs/metrics.md fire when they should, and not before. */
+/** The alerts in docker/prometheus: good rules, each tested, each with a section in docs/alerts.md. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { describe, it, test } from 'node:test'
+import { parseConfig } from '../../../src/config/config.ts'
+import { Metrics } from '../../../src/observe/metrics.ts'
+import { OUTCOMES } from '../../../src/pipeline/outcome.ts'
+import { boundsOf, PROMETHEUS, readRules, selectorsOf } from '../../support/alert-rules.ts'
 import { runToEnd } from '../../support/child.ts'
 import { hasTools, ROOT, tool } from '../../support/tools.ts'
+import { restingReadings } from './fixtures.ts'
 
-const METRICS = readFileSync(join(ROOT, 'docs/metrics.md'), 'utf8')
-const DAY_SECONDS = 86_400
+const RUNBOOK = readFileSync(join(ROOT, 'docs/alerts.md'), 'utf8')
+const { alerts, records } = readRules()
 
-interface Case {
-  readonly alert: string
-  /** Series and their values, one a minute, in the notation of promtool. */
-  readonly series: Readonly<Record<string, string>>
-  /** Minutes from the start at which the alert is looked for. */
-  readonly minute: number
-  /** Labels of what fires; none where nothing does. */
-  readonly fires: Readonly<Record<string, string>> | undefined
+/** Metrics of others. test/real/prometheus-rules.test.ts finds those of the first four on their pages. */
+const OTHERS: Readonly<Record<string, readonly string[]>> = {
+  Prometheus: [
+    'prometheus_config_last_reload_successful',
+    'prometheus_rule_evaluation_failures_total',
+  ],
+  'every scrape': ['up'],
+  'blackbox exporter': ['probe_success'],
+  'node exporter': [
+    'node_filesystem_avail_bytes',
+    'node_filesystem_size_bytes',
+    'node_filesystem_files',
+    'node_filesystem_files_free',
+    'node_filesystem_readonly',
+    'node_memory_MemAvailable_bytes',
+    'node_memory_MemTotal_bytes',
+    'node_timex_offset_seconds',
+    'node_timex_sync_status',
+    'node_nf_conntrack_entries',
+    'node_nf_conntrack_entries_limit',
+  ],
+  'the backup': ['tollgate_backup_last_success_timestamp_seconds'],
 }
 
-const OLD = { token: 'old', holder: 'web-shop' }
-const of = (name: string, labels: Readonly<Record<string, string>>) =>
-  `${name}{${Object.entries(labels)
-    .map(([label, value]) => `${label}="${value}"`)
-    .join(',')}}`
+describe('promtool', () => {
+  const files = globSync('tests/*.yml', { cwd: PROMETHEUS })
 
-/** A token that ends so many days after the start and was used at the start. */
-const ending = (days: number, state: string) => ({
-  [of('tollgate_token_expires_timestamp_seconds', OLD)]: `${days * DAY_SECONDS}x60`,
-  [of('tollgate_token_state', { ...OLD, state })]: '1x60',
-  [of('tollgate_token_last_used_timestamp_seconds', OLD)]: '0x60',
+  it('takes the configuration and every rule', async (t) => {
+    if (!hasTools(t, 'promtool')) return
+    const config = join(PROMETHEUS, 'prometheus.yml')
+    const { code, stdout, stderr } = await runToEnd(tool('promtool'), ['check', 'config', config])
+    assert.equal(code, 0, stdout + stderr)
+    const counted = [...stdout.matchAll(/SUCCESS: (\d+) rules found/g)].map(([, n]) => Number(n))
+    assert.equal(
+      counted.reduce((sum, n) => sum + n, 0),
+      alerts.length + records.length,
+      'as many as this test has read',
+    )
+  })
+
+  for (const file of files)
+    it(`agrees with ${file}`, async (t) => {
+      if (!hasTools(t, 'promtool')) return
+      const path = join(PROMETHEUS, file)
+      const { code, stdout, stderr } = await runToEnd(tool('promtool'), ['test', 'rules', path])
+      assert.equal(code, 0, stdout + stderr)
+    })
+
+  for (const { alert, file, holds } of alerts)
+    it(`${alert} is seen silent, firing and resolved`, () => {
+      const text = readFileSync(join(PROMETHEUS, `tests/${file}.yml`), 'utf8')
+      const scenes = text.split(/^ {2}- name: /m).filter((scene) => scene.startsWith(`${alert}\n`))
+      assert.ok(scenes.length > 0, `tests/${file}.yml has no test of it`)
+      for (const scene of scenes) {
+        const seen = scene
+          .split(/^ {6}- eval_time: /m)
+          .slice(1)
+          .filter((look) => look.includes(`alertname: ${alert}\n`))
+          .map((look) => (/exp_alerts: \[\]/.test(look) ? 'silent' : 'firing'))
+        const first = seen.indexOf('firing')
+        assert.ok(first > 0, `silent, then firing: ${seen}`)
+        assert.equal(seen.at(-1), 'silent', `resolved: ${seen}`)
+        if (holds !== undefined) assert.ok(first > 1, `silent before it has held: ${seen}`)
+      }
+    })
 })
 
-const RETIRING = of('tollgate_token_retiring_requests_total', OLD)
-const LAST_USED = of('tollgate_holder_last_used_timestamp_seconds', { holder: 'web-shop' })
-const CURRENT = of('tollgate_token_state', { ...OLD, state: 'current' })
-const REVOKED = of('tollgate_token_state', { ...OLD, state: 'revoked' })
-const REFUSALS = of('tollgate_holder_refusals_total', { holder: 'web-shop' })
+describe('docs/alerts.md', () => {
+  it('has a section for every alert, and no other', () => {
+    const sections = [...RUNBOOK.matchAll(/^### (\w+)$/gm)].map(([, name]) => name)
+    assert.deepEqual(sections.toSorted(), alerts.map(({ alert }) => alert).toSorted())
+  })
 
-const SERVER = { role: 'server', subject: 'otlp.example.com' }
-/** A certificate that ends so many days after the start. */
-const endingCertificate = (days: number) => ({
-  [of('tollgate_certificate_not_after_seconds', SERVER)]: `${days * DAY_SECONDS}x60`,
+  for (const { alert, expr, holds, severity, runbook } of alerts)
+    it(`${alert}: severity, time and bounds as in the rule`, () => {
+      assert.equal(runbook, `docs/alerts.md#${alert.toLowerCase()}`)
+      assert.ok(severity !== undefined && ['critical', 'warning', 'info'].includes(severity))
+      const bounds = boundsOf(expr)
+      assert.ok(bounds.length > 0)
+      const when = holds === undefined ? 'at once' : `for ${holds}`
+      const line = `\`${severity}\`, ${when}: ${bounds.map((bound) => `\`${bound}\``).join(', ')}`
+      const [, section = ''] = RUNBOOK.split(new RegExp(`^### ${alert}\\n\\n`, 'm'))
+      assert.equal(section.split('\n')[0], line)
+      assert.ok(
+        (section.split(/^#/m)[0] ?? '').split('\n\n').length > 2,
+        'what it means, and what to do',
+      )
+    })
 })
 
-const CASES: readonly Case[] = [
-  ...(
-    [
-      ['TollgateCertificateExpires', 15, undefined],
-      ['TollgateCertificateExpires', 14, SERVER],
-      ['TollgateCertificateNotRenewed', 4, undefined],
-      ['TollgateCertificateNotRenewed', 3, SERVER],
-      ['TollgateCertificateNotRenewed', -1, SERVER],
-    ] as const
-  ).map(([alert, days, fires]) => {
-    return { alert, series: endingCertificate(days), minute: 30, fires }
-  }),
-  {
-    alert: 'TollgateOldTokenStillInUse',
-    series: { [RETIRING]: '0+1x3000' },
-    minute: 26 * 60,
-    fires: OLD,
-  },
-  {
-    alert: 'TollgateOldTokenStillInUse',
-    series: { [RETIRING]: '0+1x60 60x3000' },
-    minute: 26 * 60,
-    fires: undefined,
-  },
-  {
-    alert: 'TollgateTokenExpiresSoon',
-    series: ending(13, 'current'),
-    minute: 30,
-    fires: OLD,
-  },
-  {
-    alert: 'TollgateTokenExpiresSoon',
-    series: ending(15, 'current'),
-    minute: 30,
-    fires: undefined,
-  },
-  {
-    alert: 'TollgateTokenExpiresSoon',
-    series: ending(13, 'revoked'),
-    minute: 30,
-    fires: undefined,
-  },
-  {
-    alert: 'TollgateAgentSilent',
-    series: { [LAST_USED]: '60x200', [CURRENT]: '1x200' },
-    minute: 70,
-    fires: { holder: 'web-shop' },
-  },
-  {
-    alert: 'TollgateAgentSilent',
-    series: { [LAST_USED]: '60x200', [REVOKED]: '1x200' },
-    minute: 70,
-    fires: undefined,
-  },
-  {
-    alert: 'TollgateAgentSilent',
-    series: { [LAST_USED]: '0+60x200', [CURRENT]: '1x200' },
-    minute: 70,
-    fires: undefined,
-  },
-  {
-    alert: 'TollgateAgentRefused',
-    series: { [REFUSALS]: '0x10 1x60' },
-    minute: 15,
-    fires: { holder: 'web-shop' },
-  },
-  {
-    alert: 'TollgateAgentRefused',
-    series: { [REFUSALS]: '7x60' },
-    minute: 15,
-    fires: undefined,
-  },
-]
+describe('expressions', () => {
+  const metrics = new Metrics({
+    version: 'test',
+    readings: restingReadings(),
+    hasProcessMetrics: false,
+  })
+  const ours = new Set(metrics.families().map(({ name }) => name))
+  const others = new Set(Object.values(OTHERS).flat())
+  const recorded = new Set(records.map(({ record }) => record))
+  const rules = [
+    ...alerts.map(({ alert, expr }) => ({ name: alert, expr })),
+    ...records.map(({ record, expr }) => ({ name: record, expr })),
+  ]
 
-test('the alerts about tokens and certificates fire when they should', async (t) => {
-  if (!hasTools(t, 'promtool')) return
-  const rules = /```yaml\n(groups:[\s\S]*?)```/.exec(METRICS)?.[1]
-  assert.ok(rules !== undefined)
-  const folder = mkdtempSync(join(tmpdir(), 'tollgate-alerts-'))
-  t.after(() => rmSync(folder, { recursive: true }))
-  // What an alert says is the page's business; here it is whether.
-  writeFileSync(join(folder, 'rules.yml'), rules.replace(/^ +annotations:\n(?: {10,}.*\n)+/gm, ''))
-  const tests = CASES.map(({ alert, series, minute, fires }) => ({
-    interval: '1m',
-    input_series: Object.entries(series).map(([name, values]) => ({ series: name, values })),
-    alert_rule_test: [
-      {
-        eval_time: `${minute}m`,
-        alertname: alert,
-        exp_alerts: fires === undefined ? [] : [{ exp_labels: fires }],
-      },
-    ],
-  }))
-  const file = join(folder, 'tests.yml')
-  // JSON is YAML.
-  writeFileSync(file, JSON.stringify({ rule_files: ['rules.yml'], tests }))
-  const { code, stdout, stderr } = await runToEnd(tool('promtool'), ['test', 'rules', file])
-  assert.equal(code, 0, stdout + stderr)
+  it('are read as Prometheus reads them', () => {
+    assert.deepEqual(
+      selectorsOf(
+        'sum by (le, x) (rate(a_total{b="{}"}[5m])) / on (y) scalar(c:d) > 1 and time() - e',
+      ),
+      [
+        { metric: 'a_total', matchers: '{b="{}"}' },
+        { metric: 'c:d', matchers: undefined },
+        { metric: 'e', matchers: undefined },
+      ],
+    )
+  })
+
+  for (const { name, expr } of rules)
+    it(`${name} reads what there is, from jobs that no agent can be`, () => {
+      const selectors = selectorsOf(expr)
+      if (name.startsWith('tollgate:max_')) assert.match(expr, /^vector\(\d+\)$/)
+      else assert.ok(selectors.length > 0)
+      for (const { metric, matchers } of selectors) {
+        if (recorded.has(metric)) continue
+        const family = metric.replace(/_(?:bucket|sum|count)$/, '')
+        assert.ok(
+          ours.has(metric) || ours.has(family) || others.has(metric),
+          `${metric}: no metric`,
+        )
+        assert.match(matchers ?? '', /[{,]job=~?"[a-z|-]+"/, `${metric} says no job`)
+      }
+      for (const [, outcomes = ''] of expr.matchAll(/outcome=~?"([^"]+)"/g))
+        for (const outcome of outcomes.split('|'))
+          assert.ok((OUTCOMES as readonly string[]).includes(outcome), `${outcome}: no outcome`)
+    })
+
+  it('name only jobs of prometheus.yml, or that of the backup', () => {
+    const config = readFileSync(join(PROMETHEUS, 'prometheus.yml'), 'utf8')
+    const jobs = [...config.matchAll(/^ {2}- job_name: (\S+)$/gm)].map(([, job]) => job)
+    const named = rules.flatMap(({ expr }) =>
+      [...expr.matchAll(/job=~?"([^"]+)"/g)].flatMap(([, job = '']) => job.split('|')),
+    )
+    for (const job of named) assert.ok(job === 'backup' || jobs.includes(job), job)
+    const kept = /regex: \((tollgate\|[^)]+)\)\n *target_label: job/.exec(config)?.[1]?.split('|')
+    assert.deepEqual(kept?.toSorted(), [...jobs, 'backup'].toSorted(), 'jobs kept from agents')
+  })
+})
+
+test('the bounds in records.yml are the defaults of the gateway', () => {
+  const { maxHeld, maxConnections, maxInFlightBytes } = parseConfig({}, [], { cwd: '/' })
+  const bounds = records.filter(({ record }) => record.startsWith('tollgate:max_'))
+  assert.deepEqual(Object.fromEntries(bounds.map(({ record, expr }) => [record, expr])), {
+    'tollgate:max_held': `vector(${maxHeld})`,
+    'tollgate:max_connections': `vector(${maxConnections})`,
+    'tollgate:max_in_flight_bytes': `vector(${maxInFlightBytes})`,
+  })
 })
