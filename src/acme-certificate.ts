@@ -56,6 +56,11 @@ export function acmeCertificatePath(stateDir: string): string {
   return join(stateDir, FOLDER, CERTIFICATE_FILE)
 }
 
+/** Whether a certificate from a directory is kept there, and not one that stands in. */
+export async function hasAcmeCertificate(stateDir: string): Promise<boolean> {
+  return keptFrom(await readTextFile(acmeCertificatePath(stateDir))) !== undefined
+}
+
 /** Puts a pair there that is served until the directory has issued one, unless one from it is there that has not expired. */
 export async function ensureAcmeStandIn(
   stateDir: string,

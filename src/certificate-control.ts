@@ -11,7 +11,8 @@ export function createCertificateControl(
   const status = () => ({
     certificates: (certificates?.all ?? []).map(({ facts, file }) => ({
       names: facts.names,
-      issuer: facts.chain[0]?.issuer.replaceAll('\n', ', ') ?? '',
+      // Node has none for an empty name, though its types say otherwise.
+      issuer: facts.chain[0]?.issuer?.replaceAll('\n', ', ') ?? '',
       notBefore: new Date(facts.notBeforeMs).toISOString(),
       notAfter: new Date(facts.notAfterMs).toISOString(),
       fingerprint: facts.fingerprint,

@@ -9,7 +9,7 @@ import { parseTokenList } from '../stores/token-list.ts'
 import { joinTokenSets, parseTokenSet, type TokenSet } from '../stores/token-set.ts'
 import { isAccepted, stateOf, type TokenState } from '../stores/token-state.ts'
 import { contentFrom, placeSettingsOf, tokenPlacesOf } from '../token-places.ts'
-import { lookAtCertificates } from './certificate-check.ts'
+import { lookAtServedCertificates } from './acme-check.ts'
 import { type Look, lookAtGrpc, lookAtHttp } from './collector-check.ts'
 import type { CommandIo } from './io.ts'
 import { lookAtIssuers } from './issuer-check.ts'
@@ -35,7 +35,7 @@ export async function runCheck(argv: readonly string[], io: CommandIo): Promise<
   const config = parseConfig(io.env, rest, { cwd: process.cwd() })
   const findings: Finding[] = [{ level: 'ok', text: 'configuration: every option can be read' }]
   for (const text of config.warnings) findings.push({ level: 'note', text })
-  const certificate = await lookAtCertificates(config)
+  const certificate = await lookAtServedCertificates(config)
   findings.push(...certificate.findings)
   findings.push(...(await lookAtTokens(config)))
   for (const { isGood, words } of await lookAtIssuers(config))

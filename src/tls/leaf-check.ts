@@ -129,8 +129,9 @@ function whereToGet({ infoAccess }: X509Certificate): string {
   return url === undefined ? '' : ` (${url.slice(0, 200)})`
 }
 
-/** The common name in a distinguished name, or the whole of it. */
-export function nameOf(distinguished: string): string {
+/** The common name in a distinguished name, or the whole of it. Node has none for an empty one, though its types say otherwise. */
+export function nameOf(distinguished: string | undefined): string {
+  if (distinguished === undefined) return 'no name'
   const [, commonName] = /(?:^|\n)CN=([^\n]*)/.exec(distinguished) ?? []
   return (commonName ?? distinguished.replaceAll('\n', ', ')).slice(0, 200)
 }

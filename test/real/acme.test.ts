@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { issueCa, issueServer } from '../../src/tls/issue.ts'
 import {
+  acmeEnv,
   CHALLENGES,
   cert,
   clientOf,
@@ -24,6 +25,7 @@ import {
   type PebbleOptions,
   startPebble,
 } from '../support/pebble.ts'
+import { runTollgate } from '../support/run-command.ts'
 import type { Gateway } from '../support/spawn-gateway.ts'
 import { hasTools } from '../support/tools.ts'
 
@@ -94,11 +96,18 @@ test('status in words and as JSON; what is not due is not renewed without force'
   assert.deepEqual(json.certificates[0].names, [`DNS:${NAME}`])
   assert.equal(json.acme.isStandIn, false)
   assert.equal(json.acme.lastFailure, null)
+  const checked = await runTollgate(['check'], {
+    ...acmeEnv(pebble, 'tls-alpn-01'),
+    TOLLGATE_STATE_DIR: gateway.folder,
+  })
+  assert.equal(checked.stderr, '')
+  assert.match(checked.stdout, new RegExp(`^(?:ok|note) +certificate: for DNS:${NAME}`, 'm'))
   const before = await servedBy(gateway.grpc)
   const unforced = await cert(gateway, 'renew')
   assert.match(unforced.stdout, /not due yet/)
   assert.equal(await servedBy(gateway.grpc), before)
   const forced = await cert(gateway, 'renew', '--force')
+  assert.equal(forced.stderr, '')
   assert.match(forced.stdout, /There is a new certificate/)
   // The command answers when new connections get it.
   assert.notEqual(await servedBy(gateway.grpc), before)
