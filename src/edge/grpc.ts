@@ -8,6 +8,7 @@ import type { Call, OutgoingFields } from './call.ts'
 import type { Dialect, Shape } from './exchange.ts'
 import { parseGrpcTimeout } from './grpc-timeout.ts'
 import { ENCODINGS, first, mediaType, parseEncoding } from './headers.ts'
+import { MadeOnce } from './made-once.ts'
 import { encodeRetryInfo, encodeRpcStatus } from './rpc-status.ts'
 import { GRPC, retryAfterSeconds, wireOf, wordsOf } from './wire.ts'
 
@@ -123,7 +124,6 @@ export const grpcDialect: Dialect = {
 const START: OutgoingFields = { 'content-type': CONTENT_TYPE }
 const END_OK: OutgoingFields = { 'grpc-status': '0' }
 const EMPTY_MESSAGE = Buffer.alloc(5)
-const MAX_REFUSALS = 1000
 
 function endOf({ status, message, detailsBin, trailers }: GrpcAnswer): OutgoingFields {
   const end: Record<string, string | string[]> = { ...trailers, 'grpc-status': String(status) }
@@ -147,19 +147,13 @@ function codeOf({ reason }: Refusal, isLate: boolean): number {
   return isLate && reason === 'collector_timeout' ? GRPC.DEADLINE_EXCEEDED : wireOf(reason).grpc
 }
 
-const refusals = new Map<string, OutgoingFields>()
+const refusals = new MadeOnce<OutgoingFields>()
 
-/** The Trailers-Only section of a refusal. Made once for each that differs, and bounded. */
+/** The Trailers-Only section of a refusal. */
 function refusalFields(refusal: Refusal, code: number): OutgoingFields {
   const seconds = retryAfterSeconds(refusal)
   const key = `${refusal.reason} ${code} ${seconds} ${refusal.detail}`
-  let known = refusals.get(key)
-  if (known === undefined) {
-    known = makeRefusalFields(refusal, code, seconds)
-    if (refusals.size >= MAX_REFUSALS) refusals.clear()
-    refusals.set(key, known)
-  }
-  return known
+  return refusals.of(key, () => makeRefusalFields(refusal, code, seconds))
 }
 
 function makeRefusalFields(

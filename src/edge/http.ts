@@ -14,6 +14,7 @@ import type { Call, OutgoingFields } from './call.ts'
 import type { Dialect, Shape } from './exchange.ts'
 import { contentLength, ENCODINGS, first, mediaType, parseEncoding } from './headers.ts'
 import { tooLargeRefusal } from './intake.ts'
+import { MadeOnce } from './made-once.ts'
 import { encodeRpcStatus, type RpcStatus, rpcStatusToJson } from './rpc-status.ts'
 import { httpStatusFor, retryAfterSeconds, wireOf, wordsOf } from './wire.ts'
 
@@ -22,8 +23,6 @@ const CONTENT_TYPES = {
   protobuf: 'application/x-protobuf',
   json: 'application/json',
 } as const satisfies Record<Format, string>
-/** Refusals kept ready; their words differ in few ways. */
-const MAX_REFUSALS = 1000
 const PATHS = SIGNALS.map((signal) => HTTP_PATHS[signal]).join(', ')
 
 export interface HttpReading {
@@ -130,19 +129,13 @@ interface RefusalAnswer {
   readonly body: Buffer
 }
 
-const refusals = new Map<string, RefusalAnswer>()
+const refusals = new MadeOnce<RefusalAnswer>()
 
-/** The fields and the body of a refusal. Made once for each that differs, and bounded. */
+/** The fields and the body of a refusal. */
 function refusalIn(format: Format, refusal: Refusal): RefusalAnswer {
   const seconds = retryAfterSeconds(refusal)
   const key = `${format} ${refusal.reason} ${seconds} ${refusal.detail}`
-  let known = refusals.get(key)
-  if (known === undefined) {
-    known = makeRefusal(format, refusal, seconds)
-    if (refusals.size >= MAX_REFUSALS) refusals.clear()
-    refusals.set(key, known)
-  }
-  return known
+  return refusals.of(key, () => makeRefusal(format, refusal, seconds))
 }
 
 function makeRefusal(format: Format, refusal: Refusal, seconds: number | undefined): RefusalAnswer {
