@@ -142,7 +142,7 @@ test("Traefik's certificate: taken, kept while others come, renewed, extracted",
     const swaps = await swapsOf(gateway)
     await traefik.stop()
     await traefik.start()
-    // Traefik takes its time between the steps of an order: the limit is the test's.
+    // Traefik tries at its start and then once a minute: the limit is that of the test.
     while ((await swapsOf(gateway)) === swaps) await pause(100)
     const renewed = await served(gateway.addresses.grpc, NAME, root)
     assert.notEqual(renewed, first)

@@ -211,6 +211,7 @@ test('with TLS off there is nothing about a certificate', async () => {
   const page = samples(
     await metricsWith({
       certificates: () => undefined,
+      acme: () => undefined,
     }).page(),
   )
   assert.deepEqual(
