@@ -13,11 +13,11 @@ import {
   readPair,
   store,
 } from './development-files.ts'
+import { namesFor } from './development-names.ts'
 import { reasonOf } from './pem.ts'
 
 /** 2.5.29.30. What makes certificates is loaded only where it is needed. */
 const NAME_CONSTRAINTS_DER = Buffer.from('0603551d1e', 'hex')
-const HOST_NAME = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,62})(?:\.[a-z0-9](?:[a-z0-9-]{0,62}))*$/i
 
 /** Where the development certificate is, and what had to be made. */
 export interface DevelopmentCertificate {
@@ -114,11 +114,6 @@ function noCa(stateDir: string, cert: string | undefined): StateDirError {
     stateDir,
     `cannot renew the development certificate: ${why}; put the files back, or restart the gateway for a new CA, and give its ca.pem to all clients`,
   )
-}
-
-function namesFor(hostName: string): readonly string[] {
-  const own = HOST_NAME.test(hostName) ? [hostName.toLowerCase()] : []
-  return [...new Set([...own, 'localhost', '127.0.0.1', '::1'])]
 }
 
 /** Whether the certificate still serves: signed by this CA, for these names, and with time left. */
