@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
 import { EventEmitter, once } from 'node:events'
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
@@ -134,6 +135,43 @@ suite('the certificate of the server', () => {
     rmSync(join(directory, 'tls.key'))
     await certificate.reload()
     assert.deepEqual(namesTold(), ['kept', 'DNS:one.test', 'kept'])
+  })
+
+  test('tells when the certificate in use has come to its end', async () => {
+    write(one)
+    const { validTo } = new X509Certificate(one.cert)
+    const beganMs = performance.now()
+    const wallMs = () => Date.parse(validTo) - 50 + performance.now() - beganMs
+    const expired = once(bell, 'expired')
+    const certificate = await open({ wallMs })
+    assert.equal(certificate.notAfterMs, Date.parse(validTo))
+    await expired
+    assert.deepEqual(namesTold(), ['expired'])
+    assert.equal(await certificate.reload(), 'unchanged')
+  })
+
+  test('one that has expired does not replace one that is valid, and anything replaces it', async () => {
+    const [old, older] = await Promise.all(
+      [500, 900].map(async (days) => {
+        const issuedMs = NOW_MS - days * 86_400_000
+        return await issueServer(await issueCa('old CA', issuedMs), ['old.test'], issuedMs)
+      }),
+    )
+    assert.ok(old !== undefined && older !== undefined)
+    write(one)
+    const certificate = await open()
+    write(old)
+    assert.equal(await certificate.reload(), 'kept')
+    const [event] = told
+    assert.ok(event?.kind === 'kept')
+    assert.match(event.error.message, /tls\.crt: expired on .* -noout -dates$/)
+    certificate.close()
+    const expired = await open()
+    assert.match(expired.facts.warnings.join(), /expired on/)
+    write(older)
+    assert.equal(await expired.reload(), 'swapped')
+    write(two)
+    assert.equal(await expired.reload(), 'swapped')
   })
 
   test('sees files that are written over', async () => {
