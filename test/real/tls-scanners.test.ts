@@ -1,0 +1,118 @@
+/**
+ * Three scanners against the gateway as an operator starts it. What they find fault with has to be on
+ * the list, with the reason it is there; a finding that is not fails.
+ */
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { runToEnd } from '../support/child.ts'
+import { startCollector } from '../support/collector.ts'
+import { spawnGateway } from '../support/spawn-gateway.ts'
+import { hasTools, tool } from '../support/tools.ts'
+
+/** Findings of testssl worse than a note, and why they are none here. */
+const ALLOWED: Readonly<Record<string, string>> = {
+  engine_problem: 'about the scanner: its OpenSSL has no GOST',
+  cert_expirationStatus: 'the certificate of the tests is good for two days',
+  cert_notAfter: 'the certificate of the tests is good for two days',
+  cert_revocation: 'the CA of the tests has neither CRL nor OCSP',
+  DNS_CAArecord: 'localhost is in no DNS',
+  HSTS: 'for browsers that follow links; exporters have one URL, with its scheme. It is what keeps A from A+',
+  security_headers: 'for pages, and there are none here',
+}
+
+/** In the order in which they are preferred. The certificate of the tests has an EC key. */
+const SUITES = {
+  'TLSv1.2': [
+    'TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256',
+    'TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384',
+    'TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256',
+  ],
+  'TLSv1.3': [
+    'TLS_AKE_WITH_AES_128_GCM_SHA256',
+    'TLS_AKE_WITH_AES_256_GCM_SHA384',
+    'TLS_AKE_WITH_CHACHA20_POLY1305_SHA256',
+  ],
+} as const
+
+interface Finding {
+  readonly id: string
+  readonly severity: string
+  readonly finding: string
+}
+
+// Both ports hand their connections to one TLS server: here one is enough.
+test('testssl gives an A', { timeout: 300_000 }, async (t) => {
+  if (!hasTools(t, 'testssl', 'openssl')) return
+  const gateway = await startGateway(t)
+  const report = join(gateway.folder, 'testssl.json')
+  const args = [
+    ...['--quiet', '--color', '0', '--warnings', 'off', '--openssl', tool('openssl')],
+    // All that the grade asks for, and nothing else: no clients are imitated.
+    ...['-p', '-s', '-f', '-P', '-S', '-h', '-U'],
+    // With its CA known, what is left to grade is the gateway.
+    ...['--add-ca', gateway.certificate, '--jsonfile', report, gateway.grpc],
+  ]
+  const { stdout } = await runToEnd(tool('testssl'), args, { timeoutMs: 280_000 })
+  const findings = JSON.parse(await readFile(report, 'utf8')) as Finding[]
+  const by = new Map(findings.map((each) => [each.id, each.finding]))
+  const faults = findings.filter(
+    ({ id, severity }) => !['OK', 'INFO'].includes(severity) && !Object.hasOwn(ALLOWED, id),
+  )
+  assert.deepEqual(faults, [], stdout)
+  assert.match(by.get('overall_grade') ?? 'none: is it older than 3.2?', /^A\+?$/, stdout)
+  assert.match(by.get('secure_client_renego') ?? '', /not vulnerable/)
+  assert.match(by.get('FS') ?? '', /offered/)
+})
+
+test('sslscan finds two versions and six suites', { timeout: 60_000 }, async (t) => {
+  if (!hasTools(t, 'sslscan')) return
+  const gateway = await startGateway(t)
+  for (const port of ['grpc', 'http'] as const) {
+    const { stdout } = await runToEnd(tool('sslscan'), ['--no-colour', gateway[port]])
+    const versions = [...stdout.matchAll(/^(\S+)\s+(?:en|dis)abled$/gm)].map(([line]) =>
+      line.replace(/\s+/, ' '),
+    )
+    assert.deepEqual(versions, [
+      ...['SSLv2 disabled', 'SSLv3 disabled', 'TLSv1.0 disabled', 'TLSv1.1 disabled'],
+      ...['TLSv1.2 enabled', 'TLSv1.3 enabled'],
+    ])
+    assert.match(stdout, /^Session renegotiation not supported$/m)
+    assert.equal(stdout.match(/^(?:Preferred|Accepted) /gm)?.length, 6, stdout)
+    assert.doesNotMatch(stdout, /^TLSv1\.\d vulnerable/m)
+  }
+})
+
+test('nmap finds the suites in our order, each an A', { timeout: 60_000 }, async (t) => {
+  if (!hasTools(t, 'nmap')) return
+  const gateway = await startGateway(t)
+  for (const address of [gateway.grpc, gateway.http]) {
+    const { hostname, port } = new URL(`http://${address}`)
+    const args = ['-n', '-Pn', '-p', port, '--script', 'ssl-enum-ciphers', hostname]
+    const { stdout } = await runToEnd(tool('nmap'), args)
+    const found: Record<string, string[]> = {}
+    let version = ''
+    for (const line of stdout.split('\n')) {
+      version = /^\|\s+(\S+v[\d.]+): ?$/.exec(line)?.[1] ?? version
+      const [, suite] = /^\|\s+(TLS_\S+) .* - A$/.exec(line) ?? []
+      if (suite !== undefined) found[version] = [...(found[version] ?? []), suite]
+    }
+    assert.deepEqual(found, SUITES, stdout)
+    assert.match(stdout, /least strength: A$/m)
+    assert.doesNotMatch(stdout, /warnings|DEFLATE/)
+    assert.equal(stdout.match(/cipher preference: server/g)?.length, 2)
+  }
+})
+
+/** Strikes and budgets off: a scanner is hundreds of failed handshakes. */
+async function startGateway(t: TestContext) {
+  const collector = await startCollector()
+  t.after(() => collector.die())
+  const gateway = await spawnGateway({
+    collector: { grpc: `127.0.0.1:${collector.grpcPort}` },
+    env: { TOLLGATE_RATE: 'off', TOLLGATE_BAN_STRIKES: 'off' },
+  })
+  t.after(() => gateway[Symbol.asyncDispose]())
+  return gateway
+}
