@@ -9,8 +9,8 @@ const server = createServer(
   {
     cert: readFileSync(certPath),
     key: readFileSync(keyPath),
-    minVersion: 'TLSv1.3',
-    ALPNProtocols: ['h2'],
+    minVersion: 'TLSv1.2',
+    ALPNProtocols: ['h2', 'http/1.1'],
   },
   (socket) => {
     socket.on('error', () => socket.destroy())
