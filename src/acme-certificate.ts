@@ -90,7 +90,7 @@ export function createAcmeCertificate(
   const { log, clock, version, reload } = surroundings
   const { wallMs } = clock
   const host = new URL(directory).host
-  const notices = new AcmeNotices({ log, directory: host, names, wallMs })
+  const notices = new AcmeNotices({ log, directory: host, names })
   const challenges = config.acmeChallenge === 'tls-alpn-01' ? new TlsChallenger(wallMs) : undefined
   const pathOf = (name: string) => join(stateDir, FOLDER, name)
   const keeper = new Keeper({

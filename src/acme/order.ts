@@ -75,9 +75,12 @@ async function begin({ client, names, replaces }: OrderOptions): Promise<Resourc
   try {
     return await client.post(newOrder, { identifiers, replaces }, what)
   } catch (error) {
-    // It was replaced before, or by another account: that is no reason to have none.
-    if (!(error instanceof AcmeFault && error.kind === 'refused')) throw error
-    if (error.type === 'accountDoesNotExist') throw error
+    // It was replaced before, by another account, or is not found: that is no reason to have none.
+    const isAboutOrder =
+      error instanceof AcmeFault &&
+      error.kind !== 'rate_limited' &&
+      !['', 'accountDoesNotExist', 'badNonce', 'unauthorized'].includes(error.type)
+    if (!isAboutOrder) throw error
     return await client.post(newOrder, { identifiers }, what)
   }
 }

@@ -1,6 +1,5 @@
 /** What is told of certificates by ACME. Never a key, a token of a challenge or an account. */
 import type { Log } from './log.ts'
-import { inWords } from './notices.ts'
 
 /** What is told. */
 export type AcmeNews =
@@ -15,7 +14,6 @@ export interface AcmeNoticesOptions {
   /** Host name of the directory. */
   readonly directory: string
   readonly names: readonly string[]
-  readonly wallMs: () => number
 }
 
 export class AcmeNotices {
@@ -37,7 +35,7 @@ export class AcmeNotices {
 
   /** Something happened. */
   tell(news: AcmeNews): void {
-    const { log, directory, names, wallMs } = this.#options
+    const { log, directory, names } = this.#options
     const list = names.join(', ')
     if (news.kind === 'ordering') {
       const what = news.isFirst ? 'a certificate' : 'a new certificate'
@@ -51,8 +49,7 @@ export class AcmeNotices {
       log.info('certificate_issued', message, { directory, names, notAfter, renewal })
     } else if (news.kind === 'failed') {
       const nextAttempt = isoOf(news.nextAttemptMs)
-      const waitMs = Math.max(0, Math.round((news.nextAttemptMs - wallMs()) / 1000) * 1000)
-      const message = `Could not get a certificate for ${list}: ${news.words}. The next attempt is in ${inWords(waitMs)}; once the reason is gone: tollgate cert renew --force`
+      const message = `Could not get a certificate for ${list}: ${news.words}. The next attempt is on ${nextAttempt}; once the reason is gone: tollgate cert renew --force`
       log.error('certificate_refused', message, { directory, names, nextAttempt })
     } else if (news.kind === 'moved') {
       const renewal = isoOf(news.renewAtMs)
