@@ -19,7 +19,8 @@ const USAGE = `tollgate cert: certificates
                            what the running gateway serves, and when that ends and is renewed
   tollgate cert renew [--force] [--json]
                            has it get a new one by ACME, though it is not due with --force
-  tollgate cert dev        make a development CA with server and client certificates
+  tollgate cert dev [--out DIR] [--name NAME] [--client NAME] [--days N] [--renew] [--json]
+                           make a development CA with server and client certificates
   tollgate cert extract --from FILE --domain NAME --to DIR [--owner UID:GID] [--watch]
                            take one certificate out of Traefik's acme.json
 
