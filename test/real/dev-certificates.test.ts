@@ -16,7 +16,7 @@ import { type DevelopmentSet, makeDevelopmentSet } from '../../src/tls/developme
 import { type Issued, issueServer } from '../../src/tls/issue.ts'
 import { TLS_SETTINGS } from '../../src/tls/settings.ts'
 import { runToEnd } from '../support/child.ts'
-import { hasTools, tool } from '../support/tools.ts'
+import { hasTools, ROOT, tool } from '../support/tools.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tollgate-dev-certificates-'))
 const at = (file: string) => join(folder, file)
@@ -187,5 +187,19 @@ suite('the certificates of tollgate cert dev', () => {
     assert.equal(client.code, 0, client.stderr)
     assert.match((await verify('sslserver', 'ca.pem', 'outside.pem')).stderr, /permitted subtree/)
     assert.notEqual((await verify('sslserver', 'clients-ca.pem', 'client-agent-1.pem')).code, 0)
+  })
+
+  test('the commands for openssl in certs/README.md make what openssl verifies strictly', async (t) => {
+    if (!hasTools(t, 'openssl', 'sh')) return
+    const page = readFileSync(join(ROOT, 'certs/README.md'), 'utf8')
+    const [, block = ''] = /### A private CA with openssl\n+```sh\n([\s\S]*?)```/.exec(page) ?? []
+    assert.match(block, /openssl x509 -req/)
+    const cwd = mkdtempSync(at('readme-'))
+    const { code, stderr } = await runToEnd(tool('sh'), ['-ec', block], { cwd })
+    assert.equal(code, 0, stderr)
+    const files = ['-CAfile', join(cwd, 'ca.pem'), join(cwd, 'server.pem')]
+    const args = ['verify', '-x509_strict', '-purpose', 'sslserver', ...files]
+    const verified = await runToEnd(tool('openssl'), args)
+    assert.equal(verified.code, 0, verified.stderr)
   })
 })
