@@ -79,7 +79,7 @@ async function begin({ client, names, replaces }: OrderOptions): Promise<Resourc
     const isAboutOrder =
       error instanceof AcmeFault &&
       error.kind !== 'rate_limited' &&
-      !['', 'accountDoesNotExist', 'badNonce', 'unauthorized'].includes(error.type)
+      !['', 'accountDoesNotExist', 'badNonce'].includes(error.type)
     if (!isAboutOrder) throw error
     return await client.post(newOrder, { identifiers }, what)
   }
