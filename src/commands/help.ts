@@ -12,6 +12,7 @@ const OVERVIEW = `Tollgate: the front door of an OpenTelemetry Collector
   tollgate token create|import|list|revoke
                                   the tokens that agents show
   tollgate rotate [status|abort]  replace tokens step by step, proved by who uses them
+  tollgate cert dev               a CA and certificates for machines of your own
   tollgate cert extract           one certificate out of Traefik's acme.json, for the gateway
   tollgate cert status|renew      the certificate of the running gateway, and a new one by ACME
   tollgate bans list|add|lift     the addresses that are shut out
