@@ -1,19 +1,30 @@
 /**
  * Four SDKs, gRPC and HTTP, while the certificate is renewed ten times in a minute: by files that are
- * written over, by a symlink, by an acme.json that is written over. Nothing is lost, no connection is
- * dropped, and each new certificate is what the next connection gets.
+ * written over, by a symlink, by an acme.json that is written over; and while the CAs of client
+ * certificates are swapped. Nothing is lost, no connection is dropped, and what is new counts for the
+ * next connection.
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect } from 'node:tls'
-import { type Issued, issueServer } from '../../src/tls/issue.ts'
+import { type Issued, issueCa, issueServer } from '../../src/tls/issue.ts'
 import { acmeJson } from '../support/acme-json.ts'
 import { testCa } from '../support/certs.ts'
+import { issueClient } from '../support/client-certs.ts'
 import { sumOf } from '../support/exposition.ts'
 import type { Gateway } from '../support/spawn-gateway.ts'
 import { allOnce } from './count.ts'
@@ -131,6 +142,65 @@ for (const [title, way] of Object.entries(WAYS)) {
       assert.deepEqual(tallies, allOnce(sent), `${sdk}: ${logged.join('\n')}`)
     }
     assert.equal(served, TIMES, 'new connections with the new certificate')
+  })
+}
+
+test('the client CAs swapped ten times', { timeout: 120_000 }, async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'tollgate-renewals-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const until = join(folder, 'over')
+  const played = await play(t, {
+    env: {},
+    load: { ...LOAD, until },
+    asksCertificate: true,
+    meanwhile: async (_, gateway) => {
+      try {
+        // Their own CA stays; beside it stands another one each time.
+        const own = readFileSync(gateway.certificate, 'utf8')
+        let former: Issued | undefined
+        let probes = 0
+        for (let round = 1; round <= TIMES; round += 1) {
+          const ca = await issueCa(`Agents ${round}`, Date.now())
+          const agent = await issueClient(ca)
+          writeFileSync(gateway.certificate, own + ca.cert)
+          await gateway.logged('certificate_loaded', round + 1)
+          assert.equal(await isLetIn(gateway, own, agent), true, `round ${round}: the new CA`)
+          probes += 1
+          if (former !== undefined) {
+            assert.equal(await isLetIn(gateway, own, former), false, `round ${round}: the former`)
+            probes += 1
+          }
+          former = agent
+          await sleep(2000)
+          const now = await gateway.metrics()
+          const closed =
+            sumOf(now, 'tollgate_connections_total') - sumOf(now, 'tollgate_connections')
+          assert.equal(closed - probes, 0, `connections dropped in ${round} swaps`)
+        }
+      } finally {
+        writeFileSync(until, '')
+      }
+    },
+  })
+  if (played === undefined) return
+  for (const { title: sdk, tallies, logged } of played.results) {
+    const { sent } = tallies.spans
+    assert.ok(sent > 100, `${sdk} sent ${sent}`)
+    assert.deepEqual(tallies, allOnce(sent), `${sdk}: ${logged.join('\n')}`)
+  }
+})
+
+/** Whether a new connection that shows this certificate comes as far as an answer. */
+function isLetIn({ http }: Gateway, ca: string, { cert, key }: Issued): Promise<boolean> {
+  const { hostname, port } = new URL(`http://${http}`)
+  const options = { host: hostname, port, servername: 'localhost', ca, cert, key, agent: false }
+  return new Promise((resolve) => {
+    const call = request({ ...options, method: 'POST', path: '/v1/traces' }, (response) => {
+      response.resume()
+      resolve(true)
+    })
+    call.once('error', () => resolve(false))
+    call.end()
   })
 }
 

@@ -30,6 +30,8 @@ export interface Scene {
   readonly token?: Readonly<Record<string, unknown>>
   /** Whether they send a token that is not in the set. */
   readonly isStranger?: boolean
+  /** Whether they have to show a client certificate. */
+  readonly asksCertificate?: boolean
 }
 
 /** The token set of the gateway. */
@@ -56,6 +58,7 @@ export async function play(t: TestContext, scene: Scene): Promise<Played | undef
   await using file = await writeTokens(tokens, scene.token ?? {})
   await using gateway = await spawnGateway({
     ...(scene.prepare !== undefined && { prepare: scene.prepare }),
+    asksCertificate: scene.asksCertificate ?? false,
     collector: { grpc: backend.grpc, http: backend.http },
     // All of them come from one address.
     env: {
@@ -66,11 +69,7 @@ export async function play(t: TestContext, scene: Scene): Promise<Played | undef
     },
   })
   const senders = KINDS.map((kind, index) =>
-    startSender(
-      kind,
-      targetOf(gateway, kind, scene.isStranger ? 'nobody' : tokens[index]),
-      scene.load,
-    ),
+    startSender(kind, targetOf(gateway, kind, scene, tokens[index]), scene.load),
   )
   await Promise.all(senders.map(({ started }) => started))
   await scene.meanwhile?.(backend, gateway, file)
@@ -112,9 +111,19 @@ async function writeTokens(
   }
 }
 
-function targetOf({ grpc, http, certificate }: Gateway, { protocol }: Kind, token?: string) {
+function targetOf(
+  { grpc, http, certificate, clientCertificate, clientKey }: Gateway,
+  { protocol }: Kind,
+  { isStranger, asksCertificate }: Scene,
+  token?: string,
+) {
   const address = protocol === 'grpc' ? grpc : http
-  return { endpoint: address.replace(/^.*:/, 'https://localhost:'), token, certificate }
+  return {
+    endpoint: address.replace(/^.*:/, 'https://localhost:'),
+    token: isStranger ? 'nobody' : token,
+    certificate,
+    ...(asksCertificate && { clientCertificate, clientKey }),
+  }
 }
 
 function print(t: TestContext, results: readonly Result[], outcomes: Played['outcomes']): void {
