@@ -1,5 +1,6 @@
 /** `tollgate cert status`: asks the running gateway what it serves. */
 import { parseArgs } from 'node:util'
+import type { AcmeReport } from '../acme-certificate.ts'
 import { type Answer, askGateway, NoAnswerError, stateDirFrom } from './ask-gateway.ts'
 import type { CommandIo } from './io.ts'
 import { inWords } from './table.ts'
@@ -12,21 +13,11 @@ interface CertificateStatus {
   readonly file: string
 }
 
-/** And how it gets its own. */
-interface AcmeStatus {
-  readonly directory: string
-  readonly names: readonly string[]
-  readonly challenge: string
-  readonly isStandIn: boolean
-  readonly nextAttempt: string | null
-  readonly lastSuccess: string | null
-  readonly lastFailure: { readonly at: string; readonly words: string } | null
-}
-
 /** The whole answer. */
 export interface Status {
   readonly certificates: readonly CertificateStatus[]
-  readonly acme: AcmeStatus | null
+  /** How it gets its own. */
+  readonly acme: AcmeReport | null
 }
 
 const EXIT_USAGE = 64
@@ -119,7 +110,7 @@ export function statusText({ certificates, acme }: Status, wallMs: number): stri
   return `${[...lines, ...acmeLines(acme, wallMs)].join('\n')}\n`
 }
 
-function acmeLines(acme: AcmeStatus | null, wallMs: number): readonly string[] {
+function acmeLines(acme: AcmeReport | null, wallMs: number): readonly string[] {
   if (acme === null) return ['ACME       off: the certificate is renewed by who writes its file']
   const { directory, names, challenge, isStandIn, nextAttempt, lastSuccess, lastFailure } = acme
   const standIn = 'The certificate above stands in: agents do not trust it.'

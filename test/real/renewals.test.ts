@@ -28,7 +28,7 @@ import { issueClient } from '../support/client-certs.ts'
 import { sumOf } from '../support/exposition.ts'
 import type { Gateway } from '../support/spawn-gateway.ts'
 import { allOnce } from './count.ts'
-import { play } from './scene.ts'
+import { type Played, play } from './scene.ts'
 import type { Load } from './senders/run.ts'
 
 const TIMES = 10
@@ -136,11 +136,7 @@ for (const [title, way] of Object.entries(WAYS)) {
       },
     })
     if (played === undefined) return
-    for (const { title: sdk, tallies, logged } of played.results) {
-      const { sent } = tallies.spans
-      assert.ok(sent > 100, `${sdk} sent ${sent}`)
-      assert.deepEqual(tallies, allOnce(sent), `${sdk}: ${logged.join('\n')}`)
-    }
+    assertAllArrived(played)
     assert.equal(served, TIMES, 'new connections with the new certificate')
   })
 }
@@ -182,13 +178,16 @@ test('the client CAs swapped ten times', { timeout: 120_000 }, async (t) => {
       }
     },
   })
-  if (played === undefined) return
-  for (const { title: sdk, tallies, logged } of played.results) {
-    const { sent } = tallies.spans
-    assert.ok(sent > 100, `${sdk} sent ${sent}`)
-    assert.deepEqual(tallies, allOnce(sent), `${sdk}: ${logged.join('\n')}`)
-  }
+  if (played !== undefined) assertAllArrived(played)
 })
+
+function assertAllArrived({ results }: Played): void {
+  for (const { title, tallies, logged } of results) {
+    const { sent } = tallies.spans
+    assert.ok(sent > 100, `${title} sent ${sent}`)
+    assert.deepEqual(tallies, allOnce(sent), `${title}: ${logged.join('\n')}`)
+  }
+}
 
 /** Whether a new connection that shows this certificate comes as far as an answer. */
 function isLetIn({ http }: Gateway, ca: string, { cert, key }: Issued): Promise<boolean> {
