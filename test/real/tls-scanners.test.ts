@@ -20,7 +20,8 @@ const ALLOWED: Readonly<Record<string, string>> = {
   DNS_CAArecord: 'localhost is in no DNS',
   HSTS: 'for browsers that follow links; exporters have one URL, with its scheme. It is what keeps A from A+',
   security_headers: 'for pages, and there are none here',
-  sessionresumption_ticket: 'before 3.2 testssl says only that its own check failed',
+  sessionresumption_ticket:
+    'openssl s_client hangs up before the ticket of TLS 1.3 has come (49 of 60 times), and testssl has none to show again',
 }
 
 /** In the order in which they are preferred. The certificate of the tests has an EC key. */
