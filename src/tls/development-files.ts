@@ -1,8 +1,9 @@
 /** The files of development certificates: read as pairs, and replaced whole. */
 import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { chmod, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Issued } from './issue.ts'
+import { makeDirectory } from './make-directory.ts'
 
 /** A CA in its last 30 days is not used any more: what it signs would hardly live. */
 const CA_MARGIN_MS = 30 * 24 * 3_600_000
@@ -41,26 +42,10 @@ export async function read(path: string): Promise<string | undefined> {
 
 /** Makes the directory, with mode 0700 and out of everybody's commits, if there is none. */
 export async function prepare(directory: string): Promise<void> {
-  if (!(await make(directory))) return
+  if (!(await makeDirectory(directory))) return
   // What the umask took from the owner comes back.
   await chmod(directory, 0o700)
   await writeFile(join(directory, '.gitignore'), '*\n', { mode: 0o600 })
-}
-
-/** Whether it had to be made. Node's own recursive way never comes back from places such as /proc. */
-async function make(path: string): Promise<boolean> {
-  try {
-    await mkdir(path, { mode: 0o700 })
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'EEXIST') return false
-    const parent = dirname(path)
-    if (code !== 'ENOENT' || parent === path) throw error
-    // Where the parent is there already, it is this place that takes no directories.
-    if (!(await make(parent))) throw error
-    await mkdir(path, { mode: 0o700 })
-  }
-  return true
 }
 
 /** The key first: a reader that meets a new key with the old certificate keeps what it has and looks again. */

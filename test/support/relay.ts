@@ -9,11 +9,18 @@ export interface Relay {
   close(): Promise<void>
 }
 
-/** Relays 127.0.0.1:port (a free one) to a port of this machine. */
-export async function startRelay(to: number): Promise<Relay> {
+/**
+ * Relays 127.0.0.1:port (a free one) to a port of this machine. `onConnection` is given each client's
+ * socket before anything is read from it.
+ */
+export async function startRelay(
+  to: number,
+  onConnection: (near: Socket) => void = () => {},
+): Promise<Relay> {
   const sockets = new Set<Socket>()
   const server = createServer((near) => {
     const far = connect({ host: '127.0.0.1', port: to })
+    onConnection(near)
     near.pipe(far).pipe(near)
     for (const socket of [near, far]) {
       sockets.add(socket)

@@ -1,6 +1,5 @@
 /** A relay for plaintext HTTP/2 that counts connections and the PINGs that clients send. RFC 9113 section 4.1. */
-import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { startRelay } from '../../support/relay.ts'
 
 const PREFACE_BYTES = 24
 const HEADER_BYTES = 9
@@ -15,42 +14,28 @@ export interface PingRelay {
   close(): Promise<void>
 }
 
-/** Relays a free port of 127.0.0.1 to `host:port`. */
+/** Relays a free port of 127.0.0.1 to a `host:port` of this machine. */
 export async function startPingRelay(to: string): Promise<PingRelay> {
-  const { hostname, port } = new URL(`http://${to}`)
-  const sockets = new Set<Socket>()
   let connections = 0
   let pings = 0
-  const server = createServer((near) => {
+  const relay = await startRelay(Number(new URL(`http://${to}`).port), (near) => {
     connections += 1
-    const far = connect({ host: hostname, port: Number(port) })
-    const count = createFrameCounter((type, flags) => {
-      if (type === PING && (flags & ACK) === 0) pings += 1
-    })
-    near.on('data', count)
-    near.pipe(far).pipe(near)
-    for (const socket of [near, far]) {
-      sockets.add(socket)
-      socket.on('error', () => {})
-      socket.on('close', () => sockets.delete(socket))
-    }
+    near.on(
+      'data',
+      createFrameCounter((type, flags) => {
+        if (type === PING && (flags & ACK) === 0) pings += 1
+      }),
+    )
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
   return {
-    address: `localhost:${(server.address() as AddressInfo).port}`,
+    address: `localhost:${relay.port}`,
     get connections() {
       return connections
     },
     get pings() {
       return pings
     },
-    async close() {
-      const closed = once(server, 'close')
-      server.close()
-      for (const socket of sockets) socket.destroy()
-      await closed
-    },
+    close: () => relay.close(),
   }
 }
 
