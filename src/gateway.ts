@@ -25,15 +25,16 @@ import type { Peer } from './pipeline/arrival.ts'
 import { faultOf } from './pipeline/fault.ts'
 import { Hold } from './pipeline/hold.ts'
 import type { Clock } from './pipeline/ports.ts'
+import { createReadings } from './readings.ts'
 import { openStateFiles } from './state-files.ts'
 import { Bans } from './stores/bans.ts'
 import { Budgets } from './stores/budgets.ts'
 import { createExempt } from './stores/exempt.ts'
-import { pagePieces, type SourceRow, tokenUsages } from './stores/token-page.ts'
+import { pagePieces, type SourceRow } from './stores/token-page.ts'
 import { TokenStore } from './stores/tokens.ts'
 import { openTokens, type SourceState, type TokenSources } from './token-sources.ts'
 import { createCollector } from './upstream/collector.ts'
-import { certificateReading, openCertificates } from './watched-files.ts'
+import { openCertificates } from './watched-files.ts'
 
 /** What still waits is refused this long before the drain time is over, so that the answers go out. */
 const LAST_WORDS_MS = 500
@@ -115,7 +116,13 @@ export async function openGateway(
   const budgets = new Budgets({
     peer: { requests: config.peerRequests, bytes: config.peerBytes, inFlight: config.peerInFlight },
   })
-  const metrics: Metrics = new Metrics({ version, readings: readings() })
+  const metrics: Metrics = new Metrics({
+    version,
+    readings: createReadings(() => ({
+      ...{ clock: CLOCK, tokenStates: tokenStates(), inFlightBytes, tokens, jwts, hold, clients },
+      ...{ bans, budgets, certificates, acme, collector, log, audit },
+    })),
+  })
   const { banStrikes, banWindowMs } = config
   const banRule =
     banStrikes === undefined ? undefined : { strikes: banStrikes, windowMs: banWindowMs }
@@ -354,25 +361,6 @@ export async function openGateway(
       },
       CLOCK.wallMs(),
     )
-  }
-
-  function readings(): ConstructorParameters<typeof Metrics>[0]['readings'] {
-    return {
-      inFlightBytes: () => inFlightBytes.bytes,
-      tokens: () => ({ loaded: tokens.count, sources: tokenStates() }),
-      tokenUsage: () => [
-        ...tokenUsages(tokens.statuses(CLOCK.wallMs())),
-        ...(jwts?.tokens.usage() ?? []),
-      ],
-      jwts: () => jwts && { ...jwts.readings, verifying: () => hold.verifying },
-      clientCertificates: () => clients?.readings,
-      bans: () => bans.count(CLOCK.nowMs()),
-      limiterTables: () => [...budgets.tables(), ...bans.tables()],
-      certificates: () => certificates && certificateReading(certificates),
-      acme: () => acme?.readings,
-      isCollectorUp: () => collector.isAvailable(),
-      lostLines: () => ({ log: log.lostLines, audit: audit?.lostLines ?? 0 }),
-    }
   }
 
   /** A bug of ours where there is no request to be answered must not end the process. */

@@ -50,6 +50,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'jwt-issuers': ['config', 'observe', 'oidc', 'pipeline'],
   'token-places': ['config', 'secrets', 'stores'],
   'token-sources': ['config', 'observe', 'secrets', 'stores', 'token-places'],
+  readings: ['observe', 'pipeline', 'stores', 'tls', 'token-sources', 'watched-files'],
   'watched-files': ['config', 'observe', 'secrets', 'tls'],
   gateway: [
     'acme-certificate',
@@ -61,6 +62,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'jwt-issuers',
     'observe',
     'pipeline',
+    'readings',
     'secrets',
     'state-files',
     'stores',
