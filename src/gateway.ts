@@ -118,7 +118,7 @@ export async function openGateway(
   })
   const metrics: Metrics = new Metrics({
     version,
-    readings: createReadings(() => ({
+    readings: createReadings(config, () => ({
       ...{ clock: CLOCK, tokenStates: tokenStates(), inFlightBytes, tokens, jwts, hold, clients },
       ...{ bans, budgets, certificates, acme, collector, log, audit },
     })),

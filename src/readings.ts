@@ -40,8 +40,9 @@ export interface Owners {
 }
 
 /** Reads from whatever `owners` gives at the time of the scrape. */
-export function createReadings(owners: () => Owners): Readings {
+export function createReadings(bounds: Readings['bounds'], owners: () => Owners): Readings {
   return {
+    bounds,
     inFlightBytes: () => owners().inFlightBytes.bytes,
     tokens() {
       const { tokens, tokenStates } = owners()

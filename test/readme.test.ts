@@ -141,6 +141,7 @@ function familyNames(): string[] {
     hasProcessMetrics: false,
     // Read at a scrape, and there is none.
     readings: {
+      bounds: { maxHeld: 0, maxConnections: 0, maxInFlightBytes: 0 },
       inFlightBytes: () => 0,
       tokens: () => ({ loaded: 0, sources: [] }),
       tokenUsage: () => [],

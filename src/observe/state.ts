@@ -18,6 +18,12 @@ interface SourceReading {
 
 /** What the metrics page asks of the rest of the house. Asked at each scrape; must not throw or wait. */
 export interface Readings {
+  /** What the configuration allows at most, so that alerts need not know it by heart. */
+  readonly bounds: {
+    readonly maxHeld: number
+    readonly maxConnections: number
+    readonly maxInFlightBytes: number
+  }
   /** Bytes of message bodies that the gateway holds in memory. */
   inFlightBytes(): number
   /** The token set: how many are loaded, and how it stands with each place that they come from. */
@@ -54,6 +60,18 @@ export function declareState(registry: Registry, readings: Readings): void {
     'tollgate_in_flight_bytes',
     'Bytes of request messages held in memory on their way to the collector.',
     () => readings.inFlightBytes(),
+  )
+  const { maxHeld, maxConnections, maxInFlightBytes } = readings.bounds
+  declareGauge('tollgate_max_held', 'TOLLGATE_MAX_HELD: requests that may wait.', () => maxHeld)
+  declareGauge(
+    'tollgate_max_connections',
+    'TOLLGATE_MAX_CONNECTIONS: connections that may be open, on both ports together.',
+    () => maxConnections,
+  )
+  declareGauge(
+    'tollgate_max_in_flight_bytes',
+    'TOLLGATE_MAX_IN_FLIGHT_BYTES: bytes of messages that may be held in memory.',
+    () => maxInFlightBytes,
   )
   declareGauge('tollgate_collector_up', 'Whether the collector can be reached.', () =>
     Number(readings.isCollectorUp()),

@@ -213,3 +213,12 @@ test('the deadline travels on, less what has passed', async (t) => {
   assert.match(timeout, /^\d{1,8}m$/)
   assert.ok(Number.parseInt(timeout, 10) <= 9992)
 })
+
+test('the page tells the bounds that were set, for alerts to measure against', async (t) => {
+  const env = { MAX_HELD: '20', MAX_CONNECTIONS: '30', MAX_IN_FLIGHT_BYTES: '128MiB' }
+  const gateway = await startGateway(t, { env })
+  const page = await gateway.metrics()
+  assert.equal(sumOf(page, 'tollgate_max_held'), 20)
+  assert.equal(sumOf(page, 'tollgate_max_connections'), 30)
+  assert.equal(sumOf(page, 'tollgate_max_in_flight_bytes'), 128 * 2 ** 20)
+})

@@ -31,7 +31,7 @@ latency_count{host_name="web-1",instance="i-1",job="shop"} 4
 target_info{host_name="web-1",instance="i-1",job="shop",service_version="2"} 1
 tollgate_collector_up{instance="i-2",job="tollgate"} 0
 up{instance="i-2",job="node"} 0
-tollgate:max_held{instance="i-2",job="shop"} 1
+tollgate:outcomes:rate5m{instance="i-2",job="shop"} 1
 `
 
 interface Sample {

@@ -8,6 +8,7 @@ import type { Ending } from '../../../src/pipeline/ports.ts'
 /** Readings of a gateway at rest, one token, TLS on. */
 export function restingReadings(changes: Partial<Readings> = {}): Readings {
   return {
+    bounds: { maxHeld: 1000, maxConnections: 10_000, maxInFlightBytes: 268_435_456 },
     inFlightBytes: () => 0,
     tokens: () => ({
       loaded: 1,
