@@ -51,6 +51,11 @@ export interface GatewayOptions {
    * yet that only one gateway may have. It goes on when this resolves.
    */
   readonly mayOpen?: () => Promise<unknown>
+  /**
+   * Has `use` called with the key for session tickets, before `mayOpen` resolves and whenever there is
+   * another; undefined where the gateway makes its own.
+   */
+  readonly ticketKeys?: ((use: (key: Buffer) => void) => void) | undefined
   /** Told when connections are accepted, before anybody else is. */
   readonly onServing?: () => void
   /** Has another gateway take this one's place, for the command; undefined where nobody can. */
@@ -83,7 +88,7 @@ export interface Gateway {
  */
 export async function openGateway(
   config: Config,
-  { version, log, sockets = {}, mayOpen, onServing, restart }: GatewayOptions,
+  { version, log, sockets = {}, mayOpen, ticketKeys, onServing, restart }: GatewayOptions,
 ): Promise<Gateway> {
   /** What has been opened, closed in reverse order. */
   const opened: { close(): unknown }[] = []
@@ -207,6 +212,7 @@ export async function openGateway(
       if (clients?.failed(code, address) !== true) notices.handshakeFailed(code, address)
     },
   })
+  ticketKeys?.((key) => door.setTicketKey(key))
 
   try {
     tokenPlaces = await openTokens(config, tokens, notices, hold.wake)

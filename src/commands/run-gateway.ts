@@ -51,6 +51,7 @@ export async function runGateway(
       log,
       sockets,
       restart: tie && (() => tie.restart()),
+      ticketKeys: tie && ((use) => tie.onTicketKey(use)),
       onServing: () => tie?.report({ kind: 'serving' }),
       mayOpen: async () => {
         if (tie !== undefined) ({ isFirst } = await tie.mayOpen())

@@ -8,6 +8,7 @@ import { startGatewayProcess } from '../parent/gateway-process.ts'
 import type { HeldSocket } from '../parent/held-sockets.ts'
 import { createSay, type Severity } from '../parent/lines.ts'
 import { Parent } from '../parent/parent.ts'
+import { TicketKeys } from '../parent/ticket-keys.ts'
 import { formatOf } from './log-format.ts'
 
 /** Runs until the gateway has ended for good; resolves with the exit code. */
@@ -28,8 +29,19 @@ export async function runParent(
     args: [...process.execArgv, mainPath(), 'serve-child', ...argv],
     env: process.env,
   }
+  const ticketKeys = new TicketKeys()
   const parent = new Parent({
-    start: (listeners) => startGatewayProcess(program, sockets, listeners),
+    start({ onReport, onEnd }) {
+      const gateway = startGatewayProcess(program, sockets, {
+        onReport,
+        onEnd(ending) {
+          ticketKeys.leave(gateway)
+          onEnd(ending)
+        },
+      })
+      ticketKeys.join(gateway)
+      return gateway
+    },
     say,
     nowMs: () => performance.now(),
     drainMs: config.drainMs,

@@ -99,6 +99,11 @@ export class FrontDoor {
     this.#listener.setSecureContext(tls)
   }
 
+  /** Session tickets are sealed with this key from now on. */
+  setTicketKey(key: Buffer): void {
+    this.#listener.setTicketKey(key)
+  }
+
   /** Stops accepting. What is connected goes on. */
   stopAccepting(): void {
     this.#listener.close()

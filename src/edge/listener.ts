@@ -16,7 +16,7 @@ import type { ClientAddressSource, IsTrusted } from './client-address.ts'
 import type { Link, Port } from './link.ts'
 import { peerFromAddress } from './peer.ts'
 import { parseProxyHeader } from './proxy-protocol.ts'
-import { rotateTicketKeys } from './session-tickets.ts'
+import { TicketKey } from './session-tickets.ts'
 
 const HTTP2_PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
 /** Connections the kernel keeps while the event loop is busy. */
@@ -95,12 +95,12 @@ export class AdoptionError extends Error {
 export class Listener {
   readonly #options: ListenerOptions
   readonly #tls: TlsServer | undefined
+  readonly #ticketKey: TicketKey | undefined
   readonly #challengeDoor: ChallengeDoor | undefined
   readonly #servers: Server[] = []
   readonly #links = new WeakMap<Socket, Link>()
   readonly #perPeer = new Map<string, number>()
   readonly #sockets = new Set<Socket>()
-  #stopRotation = () => {}
   #open = 0
 
   constructor(options: ListenerOptions) {
@@ -110,7 +110,7 @@ export class Listener {
     if (challenges !== undefined)
       this.#challengeDoor = new ChallengeDoor({ challenges, handshakeTimeoutMs })
     this.#tls = createTlsServer({ ...options.tls, handshakeTimeout: options.handshakeTimeoutMs })
-    this.#stopRotation = rotateTicketKeys(this.#tls)
+    this.#ticketKey = new TicketKey(this.#tls)
     this.#tls.on('secureConnection', (socket) => this.#onSecure(socket))
     this.#tls.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
       // Where its certificate was the reason, Node ends the connection and calls it a reset.
@@ -176,16 +176,22 @@ export class Listener {
 
   /**
    * New connections get this certificate from now on; those that are open keep theirs. Sessions under
-   * the one before are not resumed, since Node makes a ticket key for each context: whoever comes
-   * back sees the new certificate, and is asked for its own under the new rules.
+   * the one before are not resumed, since its `sessionIdContext` is another: whoever comes back sees
+   * the new certificate, and is asked for its own under the new rules.
    */
   setSecureContext(options: TlsOptions): void {
     this.#tls?.setSecureContext(options)
+    this.#ticketKey?.renew()
+  }
+
+  /** Session tickets are sealed with this key from now on, which is the caller's to replace. */
+  setTicketKey(key: Buffer): void {
+    this.#ticketKey?.take(key)
   }
 
   /** Stops accepting. What is open goes on. */
   close(): void {
-    this.#stopRotation()
+    this.#ticketKey?.stop()
     for (const server of this.#servers) server.close()
   }
 

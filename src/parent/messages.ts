@@ -17,6 +17,8 @@ export type Order =
   | { readonly kind: 'reload' }
   /** What came of a restart that the gateway asked for; `problem` undefined: its successor is ready. */
   | { readonly kind: 'restart-outcome'; readonly pid: number; readonly problem?: string }
+  /** Seal session tickets with this key from now on: 48 bytes in base64, a secret. */
+  | { readonly kind: 'ticket-key'; readonly key: string }
 
 /** What a gateway tells the parent. */
 export type Report =
@@ -29,7 +31,10 @@ export type Report =
   /** Somebody asks for a restart over the command socket. */
   | { readonly kind: 'restart-asked' }
 
-const ORDERS = new Set(['open', 'hand-over', 'stop', 'stop-at-once', 'reload', 'restart-outcome'])
+const ORDERS = new Set([
+  ...['open', 'hand-over', 'stop', 'stop-at-once', 'reload', 'restart-outcome'],
+  'ticket-key',
+])
 const REPORTS = new Set(['prepared', 'serving', 'released', 'restart-asked'])
 
 /** The order in a message; undefined for anything else. */

@@ -25,6 +25,8 @@ export class ParentTie {
   readonly #ending = Promise.withResolvers<StopOrder>()
   #restart: PromiseWithResolvers<RestartOutcome> | undefined
   #isOpened = false
+  #ticketKey: Buffer | undefined
+  #onTicketKey: (key: Buffer) => void = () => {}
   /** Told of a reload that the parent asks for. */
   onReload: () => void = () => {}
   /** Told of a stop that is not to wait for anything. */
@@ -68,6 +70,15 @@ export class ParentTie {
     return this.#restart.promise
   }
 
+  /**
+   * Has `use` called with the key for session tickets that the parent last sent, and with each later
+   * one. A parent of an older version sends none.
+   */
+  onTicketKey(use: (key: Buffer) => void): void {
+    this.#onTicketKey = use
+    if (this.#ticketKey !== undefined) use(this.#ticketKey)
+  }
+
   #follow(order: Order): void {
     if (order.kind === 'open') {
       this.#isOpened = true
@@ -77,6 +88,9 @@ export class ParentTie {
     else if (order.kind === 'restart-outcome') {
       this.#restart?.resolve(order)
       this.#restart = undefined
+    } else if (order.kind === 'ticket-key') {
+      this.#ticketKey = Buffer.from(order.key, 'base64')
+      this.#onTicketKey(this.#ticketKey)
     } else this.#ending.resolve(order)
   }
 

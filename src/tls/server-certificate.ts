@@ -90,16 +90,22 @@ export class ServerCertificate {
   /** For `tls.createServer` and `tls.Server.setSecureContext`: settings, certificate, client authentication. */
   get tlsOptions(): TlsOptions {
     const { clientAuth } = this.#options
-    const { ca = '', crl = [] } = this.#credentials.secrets
     return {
       ...TLS_SETTINGS,
       ...this.#credentials.secrets,
-      // OpenSSL does not look at certificates again when a session is resumed: a session that began
-      // under other CAs or CRLs is not.
-      sessionIdContext: hash('sha256', [clientAuth, ca, ...crl].join('\n')).slice(0, 32),
+      sessionIdContext: this.sessionIdContext,
       requestCert: clientAuth !== 'off',
       rejectUnauthorized: clientAuth === 'required',
     }
+  }
+
+  /**
+   * OpenSSL does not look at certificates again when a session is resumed: a session that began under
+   * other ones, ours or the CAs and CRLs of clients, is not.
+   */
+  get sessionIdContext(): string {
+    const { cert, ca = '', crl = [] } = this.#credentials.secrets
+    return sessionContextOf([cert, this.#options.clientAuth, ca, ...crl])
   }
 
   /** The pair in use, ready for `SNICallback`. */
@@ -223,4 +229,9 @@ export class ServerCertificate {
     this.#toldOf = error.message
     this.#options.onEvent({ kind: 'kept', error, notAfterMs: this.notAfterMs })
   }
+}
+
+/** What sessions are tied to, for `sessionIdContext`: the same for the same parts, and 32 bytes long. */
+export function sessionContextOf(parts: readonly string[]): string {
+  return hash('sha256', parts.join('\n')).slice(0, 32)
 }

@@ -8,6 +8,7 @@ import {
   type Reload,
   ServerCertificate,
   type ServerCertificateOptions,
+  sessionContextOf,
 } from './server-certificate.ts'
 
 export interface ServerCertificatesOptions
@@ -79,6 +80,8 @@ export class ServerCertificates {
     if (this.#all.length === 1) return first.tlsOptions
     return {
       ...first.tlsOptions,
+      // Sessions are resumed before OpenSSL asks for the certificate of the name.
+      sessionIdContext: sessionContextOf(this.#all.map((each) => each.sessionIdContext)),
       SNICallback: (name, answer) => answer(null, this.#names.find(name)?.secureContext),
     }
   }

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { connect, createServer } from 'node:tls'
-import { rotateTicketKeys } from '../../../src/edge/session-tickets.ts'
+import { TicketKey } from '../../../src/edge/session-tickets.ts'
 import { issueCa, issueServer } from '../../../src/tls/issue.ts'
 
 const HOUR_MS = 3_600_000
@@ -13,7 +14,7 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
     const { handshake, server } = await serve(version)
     t.after(() => server.close())
     t.mock.timers.enable({ apis: ['setInterval'] })
-    const stop = rotateTicketKeys(server)
+    const key = new TicketKey(server)
     const keys = new Set([server.getTicketKeys().toString('hex')])
     let { session } = await handshake()
     for (let shift = 1; shift <= 3; shift += 1) {
@@ -27,16 +28,36 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
       assert.equal((await handshake(session)).isReused, true)
     }
     assert.equal(keys.size, 4)
-    stop()
+    key.stop()
     t.mock.timers.tick(8 * HOUR_MS)
     assert.equal((await handshake(session)).isReused, true)
   })
 }
 
+test('a key that is shared is used for every context, and is not for the server to replace', async (t) => {
+  const { server, context } = await serve('TLSv1.3')
+  t.after(() => server.close())
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const key = new TicketKey(server)
+  const inUse = () => server.getTicketKeys().toString('hex')
+  const [first, second] = [randomBytes(48), randomBytes(48)]
+  for (const shared of [first, second]) {
+    key.take(shared)
+    assert.equal(inUse(), shared.toString('hex'))
+    server.setSecureContext(context)
+    assert.notEqual(inUse(), shared.toString('hex'), 'else nothing is tested here')
+    key.renew()
+    assert.equal(inUse(), shared.toString('hex'))
+    t.mock.timers.tick(24 * HOUR_MS)
+    assert.equal(inUse(), shared.toString('hex'))
+  }
+})
+
 async function serve(version: 'TLSv1.2' | 'TLSv1.3') {
   const ca = await issueCa('Test CA', Date.now())
   const { cert, key } = await issueServer(ca, ['localhost'], Date.now())
-  const server = createServer({ cert, key, minVersion: version, maxVersion: version })
+  const context = { cert, key, minVersion: version, maxVersion: version }
+  const server = createServer(context)
   server.on('secureConnection', (socket) => socket.on('error', () => {}))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -54,5 +75,5 @@ async function serve(version: 'TLSv1.2' | 'TLSv1.3') {
     socket.destroy()
     return { isReused, session: ticket }
   }
-  return { server, handshake }
+  return { server, context, handshake }
 }

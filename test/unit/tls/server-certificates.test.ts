@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
-import { connect, createServer } from 'node:tls'
+import { connect, createServer, type Server } from 'node:tls'
 import { CertificateError } from '../../../src/tls/certificate-error.ts'
 import { type Issued, issueCa, issueServer } from '../../../src/tls/issue.ts'
 import type { PairPlace } from '../../../src/tls/pair-place.ts'
@@ -91,6 +92,54 @@ suite('several certificates', () => {
     await certificates.reload()
     assert.equal(certificates.isGood, true)
   })
+
+  for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+    test(`${version}: sessions go on under the same certificates, and not after one of them changed`, async () => {
+      await write('first', 'first.test')
+      await write('second', 'second.test')
+      const certificates = await open(['first', 'second'])
+      // As gateways that follow each other share them.
+      const ticketKeys = randomBytes(48)
+      const serve = async () => {
+        const server = createServer({ ...certificates.tlsOptions, ticketKeys }, (socket) => {
+          socket.on('error', () => {})
+          socket.end('hello')
+        }).listen(0)
+        await once(server, 'listening')
+        return server
+      }
+      const shake = async (server: Server, servername: string, session?: Buffer) => {
+        const { port } = server.address() as AddressInfo
+        const socket = connect({
+          ...{ port, servername, ca: ca.cert, minVersion: version, maxVersion: version },
+          ...(session !== undefined && { session }),
+        })
+        let given = session
+        socket.on('session', (fresh: Buffer) => (given = fresh))
+        await once(socket, 'secureConnect')
+        const isReused = socket.isSessionReused()
+        await once(socket.resume(), 'close')
+        return { given, isReused }
+      }
+      const before = await serve()
+      const after = await serve()
+      try {
+        for (const name of ['first.test', 'second.test']) {
+          const { given } = await shake(before, name)
+          assert.equal((await shake(after, name, given)).isReused, true, name)
+        }
+        const { given } = await shake(before, 'first.test')
+        await write('second', 'second.test')
+        await certificates.reload()
+        after.setSecureContext({ ...certificates.tlsOptions, ticketKeys })
+        assert.equal((await shake(after, 'first.test', given)).isReused, false)
+      } finally {
+        before.close()
+        after.close()
+        certificates.close()
+      }
+    })
+  }
 
   test('with one there is no callback at all', async () => {
     await write('first', 'first.test')
