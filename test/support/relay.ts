@@ -11,15 +11,16 @@ export interface Relay {
 
 /**
  * Relays 127.0.0.1:port (a free one) to a port of this machine. `onConnection` is given each client's
- * socket before anything is read from it.
+ * socket before anything is read from it. `from` is the address that the far side sees.
  */
 export async function startRelay(
   to: number,
   onConnection: (near: Socket) => void = () => {},
+  from = '127.0.0.1',
 ): Promise<Relay> {
   const sockets = new Set<Socket>()
   const server = createServer((near) => {
-    const far = connect({ host: '127.0.0.1', port: to })
+    const far = connect({ host: '127.0.0.1', port: to, localAddress: from })
     onConnection(near)
     near.pipe(far).pipe(near)
     for (const socket of [near, far]) {
