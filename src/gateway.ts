@@ -4,11 +4,11 @@
  */
 import { readFile } from 'node:fs/promises'
 import { isIPv6 } from 'node:net'
-import { openControl, type RestartAnswer } from './admin/control.ts'
+import type { RestartAnswer } from './admin/control.ts'
 import { readiness } from './admin/health.ts'
 import { AdminListener } from './admin/listener.ts'
-import { createCertificateControl } from './certificate-control.ts'
 import { createClientCertificates } from './client-certificates.ts'
+import { openCommandSocket } from './command-socket.ts'
 import type { Config } from './config/config.ts'
 import { createTrustedProxies } from './edge/client-address.ts'
 import { FrontDoor } from './edge/front-door.ts'
@@ -30,9 +30,9 @@ import { openStateFiles } from './state-files.ts'
 import { Bans } from './stores/bans.ts'
 import { Budgets } from './stores/budgets.ts'
 import { createExempt } from './stores/exempt.ts'
-import { pagePieces, type SourceRow } from './stores/token-page.ts'
+import { pagePieces } from './stores/token-page.ts'
 import { TokenStore } from './stores/tokens.ts'
-import { openTokens, type SourceState, type TokenSources } from './token-sources.ts'
+import { openTokens, type SourceState, sourceRows, type TokenSources } from './token-sources.ts'
 import { createCollector } from './upstream/collector.ts'
 import { openCertificates } from './watched-files.ts'
 
@@ -220,22 +220,9 @@ export async function openGateway(
     if (jwts !== undefined) opened.push(jwts)
     jwts?.start()
     await mayOpen?.()
-    const control = await openControl({
-      stateDir: config.stateDir,
-      restart,
-      certificates: createCertificateControl(certificates, acme),
-      bans: {
-        list: () => bans.list(CLOCK.nowMs()),
-        add: (address, ms) => bans.add(address, ms, CLOCK.nowMs()),
-        lift: (address) => bans.lift(address, CLOCK.nowMs()),
-      },
-      tokens: {
-        page: tokenPage,
-        async reload() {
-          await tokenPlaces?.reload()
-          return tokenSources()
-        },
-      },
+    const control = await openCommandSocket({
+      ...{ stateDir: config.stateDir, restart, bans, tokenPage, tokenPlaces, certificates, acme },
+      clock: CLOCK,
     })
     own(control)
     const files = { stateDir: config.stateDir, clock: CLOCK, notices }
@@ -304,15 +291,7 @@ export async function openGateway(
   }
 
   function tokenPage(): Iterable<string> {
-    return pagePieces(tokenSources(), tokens.statuses(CLOCK.wallMs()))
-  }
-
-  /** Where the token set comes from and how the last read of each place went. */
-  function tokenSources(): readonly SourceRow[] {
-    return tokenStates().map(({ place, isGood, problem = null, lastGoodMs }) => {
-      const lastGoodAt = lastGoodMs === undefined ? null : new Date(lastGoodMs).toISOString()
-      return { place, isGood, problem, lastGoodAt }
-    })
+    return pagePieces(sourceRows(tokenStates()), tokens.statuses(CLOCK.wallMs()))
   }
 
   function tokenStates(): readonly SourceState[] {

@@ -11,6 +11,7 @@ import { SetCache } from './secrets/set-cache.ts'
 import { TokenFile } from './secrets/token-file.ts'
 import type { Source } from './secrets/truth.ts'
 import { parseTokenList } from './stores/token-list.ts'
+import type { SourceRow } from './stores/token-page.ts'
 import { joinTokenSets, parseTokenSet, type TokenSet, TokenSetError } from './stores/token-set.ts'
 import type { TokenStore } from './stores/tokens.ts'
 import {
@@ -48,6 +49,14 @@ export interface TokenSources {
   /** Reads all of them now. Never rejects. */
   reload(): Promise<unknown>
   close(): Promise<void>
+}
+
+/** Where the token set comes from and how the last read of each place went, as commands show it. */
+export function sourceRows(states: readonly SourceState[]): readonly SourceRow[] {
+  return states.map(({ place, isGood, problem = null, lastGoodMs }) => {
+    const lastGoodAt = lastGoodMs === undefined ? null : new Date(lastGoodMs).toISOString()
+    return { place, isGood, problem, lastGoodAt }
+  })
 }
 
 export type SourceConfig = RemoteConfig &

@@ -44,6 +44,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'upstream',
   ],
   'acme-certificate': ['acme', 'config', 'observe', 'pipeline', 'secrets'],
+  'command-socket': [
+    ...['acme-certificate', 'admin', 'certificate-control', 'pipeline', 'stores', 'tls'],
+    'token-sources',
+  ],
   'certificate-control': ['acme-certificate', 'admin', 'tls'],
   'client-certificates': ['config', 'observe', 'pipeline', 'tls'],
   'state-files': ['observe', 'pipeline', 'stores'],
@@ -55,7 +59,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   gateway: [
     'acme-certificate',
     'admin',
-    'certificate-control',
+    'command-socket',
     'client-certificates',
     'config',
     'edge',
