@@ -81,6 +81,8 @@ export interface Build {
   readonly dockerfile: string
   /** Files and folders whose content decides whether the image has to be built anew. */
   readonly sources: readonly string[]
+  /** Further images that the Dockerfile starts from. */
+  readonly bases?: readonly LocalImage[]
   readonly buildArgs?: Readonly<Record<string, string>>
 }
 
@@ -116,18 +118,26 @@ export async function buildImage(engine: Engine, build: Build): Promise<void> {
   await engine.docker(['load', '--input', archive])
 }
 
-async function makeArchive(build: Build, archive: string): Promise<void> {
+/** Starts the engine that builds, with the bases in it; one at a time on this machine. */
+export async function withBuilder(use: (builder: Engine) => Promise<void>): Promise<void> {
   await mkdir(CACHE, { recursive: true })
   const dataRoot = join(CACHE, 'docker-builder')
   await using builder = await startBuilder(dataRoot, `${dataRoot}.lock`)
-  // Another test may have built it while this one waited for the lock.
-  if (existsSync(archive)) return
   for (const image of await nodeImages()) await importImage(builder, image)
-  await builder.docker(buildCommand(build), { timeoutMs: BUILD_MS, cwd: ROOT })
-  await builder.docker(['save', '--output', `${archive}.part`, build.tag])
-  await rename(`${archive}.part`, archive)
+  await use(builder)
   await builder.docker(['image', 'prune', '--force'])
   await builder.docker(['builder', 'prune', '--force', '--keep-storage', '4GB'])
+}
+
+async function makeArchive(build: Build, archive: string): Promise<void> {
+  await withBuilder(async (builder) => {
+    // Another test may have built it while this one waited for the lock.
+    if (existsSync(archive)) return
+    for (const image of build.bases ?? []) await importImage(builder, image)
+    await builder.docker(buildCommand(build), { timeoutMs: BUILD_MS, cwd: ROOT })
+    await builder.docker(['save', '--output', `${archive}.part`, build.tag])
+    await rename(`${archive}.part`, archive)
+  })
 }
 
 /** `docker build` with a CA of the machine as a secret, where npm needs one. */
