@@ -8,7 +8,13 @@ import { type Counted, type Otelcol, startOtelcol } from '../support/otelcol.ts'
 import { type Gateway, spawnGateway } from '../support/spawn-gateway.ts'
 import { hasTools } from '../support/tools.ts'
 import { COUNTED, type Tally, tally } from './count.ts'
+import { startBehindAgent } from './senders/agent.ts'
 import { KINDS, type Kind, type Load, SENDER_TOOLS, startSender, titleOf } from './senders/run.ts'
+
+const AGENT_KINDS: readonly Kind[] = [
+  { language: 'go', protocol: 'grpc' },
+  { language: 'go', protocol: 'http/protobuf' },
+]
 
 /** What became of one SDK's items. */
 export interface Result {
@@ -32,6 +38,12 @@ export interface Scene {
   readonly isStranger?: boolean
   /** Whether they have to show a client certificate. */
   readonly asksCertificate?: boolean
+  /** Awaited before anybody sends. */
+  readonly ready?: (gateway: Gateway) => Promise<void>
+  /** The name they call the gateway by, and what to run them under so that they know it. Default localhost. */
+  readonly host?: { readonly name: string; readonly front: readonly string[] }
+  /** Whether a collector sends, too, by each protocol. */
+  readonly hasAgents?: boolean
 }
 
 /** The token set of the gateway. */
@@ -54,7 +66,13 @@ export interface Played {
 export async function play(t: TestContext, scene: Scene): Promise<Played | undefined> {
   if (!hasTools(t, 'otelcol', 'openssl', ...SENDER_TOOLS)) return undefined
   await using backend = await startOtelcol()
-  const tokens = KINDS.map((kind) => `secret-of-${titleOf(kind).replace(/\W/g, '-')}-0123456789`)
+  const cast = [
+    ...KINDS.map((kind) => ({ title: titleOf(kind), kind, start: startSender })),
+    ...(scene.hasAgents ? AGENT_KINDS : []).map((kind) => {
+      return { title: `collector ${kind.protocol}`, kind, start: startBehindAgent }
+    }),
+  ]
+  const tokens = cast.map(({ title }) => `secret-of-${title.replace(/\W/g, '-')}-0123456789`)
   await using file = await writeTokens(tokens, scene.token ?? {})
   await using gateway = await spawnGateway({
     ...(scene.prepare !== undefined && { prepare: scene.prepare }),
@@ -68,8 +86,11 @@ export async function play(t: TestContext, scene: Scene): Promise<Played | undef
       ...scene.env,
     },
   })
-  const senders = KINDS.map((kind, index) =>
-    startSender(kind, targetOf(gateway, kind, scene, tokens[index]), scene.load),
+  await scene.ready?.(gateway)
+  const senders = await Promise.all(
+    cast.map(({ kind, start }, index) =>
+      start(kind, targetOf(gateway, kind, scene, tokens[index]), scene.load),
+    ),
   )
   await Promise.all(senders.map(({ started }) => started))
   await scene.meanwhile?.(backend, gateway, file)
@@ -81,10 +102,10 @@ export async function play(t: TestContext, scene: Scene): Promise<Played | undef
   await backend.stop()
   const results: Result[] = []
   for (const [index, { run, sent, logged }] of reports.entries()) {
-    const kind = KINDS[index]
-    if (kind === undefined) throw new Error('more reports than senders')
+    const title = cast[index]?.title
+    if (title === undefined) throw new Error('more reports than senders')
     const tallies = tally(await backend.received(run), sent)
-    results.push({ title: titleOf(kind), tallies, logged })
+    results.push({ title, tallies, logged })
   }
   print(t, results, outcomes)
   return { results, outcomes }
@@ -114,26 +135,27 @@ async function writeTokens(
 function targetOf(
   { grpc, http, certificate, clientCertificate, clientKey }: Gateway,
   { protocol }: Kind,
-  { isStranger, asksCertificate }: Scene,
+  { isStranger, asksCertificate, host }: Scene,
   token?: string,
 ) {
   const address = protocol === 'grpc' ? grpc : http
   return {
-    endpoint: address.replace(/^.*:/, 'https://localhost:'),
+    endpoint: address.replace(/^.*:/, `https://${host?.name ?? 'localhost'}:`),
     token: isStranger ? 'nobody' : token,
     certificate,
     ...(asksCertificate && { clientCertificate, clientKey }),
+    ...(host !== undefined && { front: host.front }),
   }
 }
 
 function print(t: TestContext, results: readonly Result[], outcomes: Played['outcomes']): void {
   const cell = ({ sent, arrived, duplicates }: Tally) =>
     `${arrived}/${sent}${duplicates > 0 ? ` +${duplicates}` : ''}`.padEnd(10)
-  t.diagnostic(`${'SDK'.padEnd(22)}${COUNTED.map((signal) => signal.padEnd(10)).join('')}logged`)
+  t.diagnostic(`${'SDK'.padEnd(26)}${COUNTED.map((signal) => signal.padEnd(10)).join('')}logged`)
   for (const { title, tallies, logged } of results) {
     const cells = COUNTED.map((signal) => cell(tallies[signal])).join('')
     const words = logged.length === 0 ? 'nothing' : `${logged.length} × ${oneLine(logged[0] ?? '')}`
-    t.diagnostic(`${title.padEnd(22)}${cells}${words}`)
+    t.diagnostic(`${title.padEnd(26)}${cells}${words}`)
   }
   t.diagnostic(`outcomes ${JSON.stringify(outcomes)}`)
 }

@@ -1,4 +1,6 @@
-/** gRPC and HTTP clients as SDKs use them (grpc-js, undici) that export without a pause. */
+/** gRPC and HTTP clients (grpc-js, undici) that connect anew for each export, a few times a second. */
+
+import { setTimeout as pause } from 'node:timers/promises'
 import { Client, credentials, Metadata } from '@grpc/grpc-js'
 import { Agent, request } from 'undici'
 import { NAME } from './pebble.ts'
@@ -8,9 +10,11 @@ import { TOKEN } from './spawn-gateway.ts'
 
 const GRPC_PATH = '/opentelemetry.proto.collector.trace.v1.TraceService/Export'
 const DEADLINE_MS = 20_000
+/** Between two exports of one client. */
+const PAUSE_MS = 100
 
 export interface AcmeLoad {
-  /** Exports that were acknowledged so far. */
+  /** Exports that were acknowledged so far, each on a connection of its own. */
   readonly acknowledged: number
   /** Stops after what is under way; resolves with what went wrong, in words. */
   stop(): Promise<readonly string[]>
@@ -21,28 +25,28 @@ interface Sender {
   close(): Promise<void>
 }
 
-/** For gRPC and HTTP each: one client that keeps its connection, and one that connects anew for each export. */
-export function startAcmeLoad({ grpc, http }: Gateway, ca: string): AcmeLoad {
+/** One client each for gRPC and HTTP. */
+export function startAcmeLoad(
+  { grpc, http }: Pick<Gateway, 'grpc' | 'http'>,
+  ca: string,
+): AcmeLoad {
   const failures: string[] = []
   let acknowledged = 0
   let isStopped = false
-  const makers: readonly (() => Sender)[] = [() => overGrpc(grpc, ca), () => overHttp(http, ca)]
-  const run = async (make: () => Sender, keepsConnection: boolean) => {
-    let sender = make()
+  const run = async (make: () => Sender) => {
     for (let seq = 0; !isStopped; seq += 1) {
+      const sender = make()
       try {
         await sender.send(spanMessage('acme', seq))
         acknowledged += 1
       } catch (error) {
         failures.push(error instanceof Error ? error.message : String(error))
       }
-      if (keepsConnection) continue
       await sender.close()
-      sender = make()
+      await pause(PAUSE_MS)
     }
-    await sender.close()
   }
-  const runs = makers.flatMap((make) => [run(make, true), run(make, false)])
+  const runs = [run(() => overGrpc(grpc, ca)), run(() => overHttp(http, ca))]
   return {
     get acknowledged() {
       return acknowledged

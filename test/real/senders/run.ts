@@ -51,6 +51,8 @@ export interface Target {
   /** Paths of the client's own certificate and its key. */
   readonly clientCertificate?: string
   readonly clientKey?: string
+  /** Put in front of the program and its arguments, such as a command that runs it elsewhere. */
+  readonly front?: readonly string[]
   /** None as shipped. */
   readonly compression?: 'gzip'
   /** More variables. */
@@ -91,11 +93,12 @@ export interface Sender {
  */
 export function startSender(kind: Kind, target: Target, load: Load): Sender {
   const run = randomBytes(6).toString('hex')
-  const [program, args] = commandOf(kind.language, target.tokenFile !== undefined)
+  const [sender, args] = commandOf(kind.language, target.tokenFile !== undefined)
   const { items, seconds, until } = load
   args.push('--run', run, '--items', String(items), '--duration', String(seconds))
   if (until !== undefined) args.push('--until', until)
-  const child = new Child(program, args, { env: environmentOf(kind, target) })
+  const [program = sender, ...rest] = [...(target.front ?? []), sender, ...args]
+  const child = new Child(program, rest, { env: environmentOf(kind, target) })
   const started = child.line('stdout', (line) => (eventOf(line) === 'started' ? true : undefined))
   const done = finish(child, run, seconds)
   // Whoever waits for one of the two learns of the failure; the other must not be unhandled.
