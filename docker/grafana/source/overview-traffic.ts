@@ -150,20 +150,20 @@ export function latency(): Section {
   const bounds = bars({
     title: 'Near its bounds',
     meaning:
-      'How much is taken of what the gateway may hold. Beyond 80 % an alert fires, at 100 % requests are refused or connections closed. The bounds are in `rules/records.yml`.',
+      'How much is taken of what the gateway may hold. Beyond 80 % an alert fires, at 100 % requests are refused or connections closed. `docs/configuration.md` has the bounds.',
     alerts: ['TollgateHoldFull', 'TollgateInFlightBytesHigh', 'TollgateConnectionsHigh'],
     unit: 'percentunit',
     queries: [
       {
-        expr: `max(tollgate_held{${GATEWAY}}) / scalar(tollgate:max_held)`,
+        expr: `max(tollgate_held{${GATEWAY}} / tollgate_max_held{${GATEWAY}})`,
         legend: 'waiting requests',
       },
       {
-        expr: `max(tollgate_in_flight_bytes{${GATEWAY}}) / scalar(tollgate:max_in_flight_bytes)`,
+        expr: `max(tollgate_in_flight_bytes{${GATEWAY}} / tollgate_max_in_flight_bytes{${GATEWAY}})`,
         legend: 'bytes in memory',
       },
       {
-        expr: `max(sum by (instance) (tollgate_connections{${GATEWAY}})) / scalar(tollgate:max_connections)`,
+        expr: `max(sum by (instance) (tollgate_connections{${GATEWAY}}) / max by (instance) (tollgate_max_connections{${GATEWAY}}))`,
         legend: 'connections',
       },
     ],
