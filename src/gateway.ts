@@ -7,6 +7,7 @@ import { isIPv6 } from 'node:net'
 import type { RestartAnswer } from './admin/control.ts'
 import { readiness } from './admin/health.ts'
 import { AdminListener } from './admin/listener.ts'
+import { watchClientAddresses } from './client-addresses.ts'
 import { createClientCertificates } from './client-certificates.ts'
 import { openCommandSocket } from './command-socket.ts'
 import type { Config } from './config/config.ts'
@@ -125,7 +126,7 @@ export async function openGateway(
     version,
     readings: createReadings(config, () => ({
       ...{ clock: CLOCK, tokenStates: tokenStates(), inFlightBytes, tokens, jwts, hold, clients },
-      ...{ bans, budgets, certificates, acme, collector, log, audit },
+      ...{ bans, budgets, clientAddresses, certificates, acme, collector, log, audit },
     })),
   })
   const { banStrikes, banWindowMs } = config
@@ -175,6 +176,8 @@ export async function openGateway(
   })
   const admission = { bans, tokens: credentials, budgets, destination: collector }
   const hold = new Hold(config, admission, CLOCK, journal)
+  const clientAddresses = await watchClientAddresses(config, tokens, { log, clock: CLOCK })
+  opened.push(clientAddresses)
   const certificates = await openTls()
   const renewed = async () => await certificates?.reload()
   const acme =
@@ -203,9 +206,15 @@ export async function openGateway(
     isShut: (peer) => orNo(() => bans.isShut(peer, CLOCK.nowMs())),
     mayProbe: (peer) => orNo(() => mayProbe(peer)),
     isReady: () => ready().isReady,
-    onOpen: (port) => metrics.connections.opened(port),
+    onOpen: (port, peer) => {
+      metrics.connections.opened(port)
+      clientAddresses.connected(peer)
+    },
     onClose: (port) => metrics.connections.closed(port),
-    onRefused: (reason) => metrics.connections.refused(reason),
+    onRefused: (reason) => {
+      metrics.connections.refused(reason)
+      clientAddresses.refused(reason)
+    },
     certificateOf: clients?.certificateOf,
     onHandshake: (handshake) => metrics.handshakes.done(handshake),
     onHandshakeFailed: (code, address) => {
@@ -223,6 +232,7 @@ export async function openGateway(
     const control = await openCommandSocket({
       ...{ stateDir: config.stateDir, restart, bans, tokenPage, tokenPlaces, certificates, acme },
       clock: CLOCK,
+      clientAddresses,
     })
     own(control)
     const files = { stateDir: config.stateDir, clock: CLOCK, notices }

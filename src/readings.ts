@@ -4,6 +4,7 @@
  */
 import type { AcmeReadings } from './observe/acme-numbers.ts'
 import type { ClientReadings } from './observe/client-numbers.ts'
+import type { HiddenClients } from './observe/hidden-clients.ts'
 import type { JwtReadings } from './observe/jwts.ts'
 import type { Readings } from './observe/state.ts'
 import type { TokenUsage } from './observe/token-numbers.ts'
@@ -32,6 +33,7 @@ export interface Owners {
   readonly clients: { readonly readings: ClientReadings } | undefined
   readonly bans: Bans
   readonly budgets: Budgets
+  readonly clientAddresses: { readonly hidden: HiddenClients | undefined }
   readonly certificates: ServerCertificates | undefined
   readonly acme: { readonly readings: AcmeReadings } | undefined
   readonly collector: { isAvailable(): boolean }
@@ -61,6 +63,7 @@ export function createReadings(bounds: Readings['bounds'], owners: () => Owners)
       const { bans, clock } = owners()
       return bans.count(clock.nowMs())
     },
+    hiddenClients: () => owners().clientAddresses.hidden,
     limiterTables() {
       const { budgets, bans } = owners()
       return [...budgets.tables(), ...bans.tables()]

@@ -65,6 +65,8 @@ export interface ControlOptions {
   readonly tokens: TokenControl
   /** Undefined where nobody may ask. */
   readonly certificates?: CertificateControl
+  /** Whether clients' addresses are hidden, and how. */
+  readonly clientAddresses?: () => object
   /**
    * Has a new gateway take this one's place; resolves when it is ready to, or cannot. Undefined where
    * this one has no parent that could start it.
@@ -198,7 +200,7 @@ const ADD_SCHEMA = {
 } as const
 
 function createApp(parts: Omit<ControlOptions, 'stateDir'>): FastifyInstance {
-  const { bans, tokens, certificates, restart } = parts
+  const { bans, tokens, certificates, clientAddresses, restart } = parts
   const app = fastify({
     bodyLimit: 4096,
     forceCloseConnections: true,
@@ -233,6 +235,7 @@ function createApp(parts: Omit<ControlOptions, 'stateDir'>): FastifyInstance {
   app.get('/tokens', (_request, reply) => {
     return reply.type('application/json; charset=utf-8').send(paced(tokens.page()))
   })
+  if (clientAddresses !== undefined) app.get('/client-addresses', () => clientAddresses())
   app.post('/restart', async (_request, reply) => {
     if (restart === undefined) return reply.code(409).send({ error: NO_PARENT })
     const answer = await restart()

@@ -10,6 +10,7 @@ import { joinTokenSets, parseTokenSet, type TokenSet } from '../stores/token-set
 import { isAccepted, stateOf, type TokenState } from '../stores/token-state.ts'
 import { contentFrom, placeSettingsOf, tokenPlacesOf } from '../token-places.ts'
 import { lookAtServedCertificates } from './acme-check.ts'
+import { lookAtClientAddresses } from './addresses-check.ts'
 import { type Look, lookAtGrpc, lookAtHttp } from './collector-check.ts'
 import type { CommandIo } from './io.ts'
 import { lookAtIssuers } from './issuer-check.ts'
@@ -41,6 +42,8 @@ export async function runCheck(argv: readonly string[], io: CommandIo): Promise<
   for (const { isGood, words } of await lookAtIssuers(config))
     findings.push({ level: isGood ? 'ok' : 'bad', text: words })
   findings.push(...(await lookAtCollectors(config)))
+  const addresses = await lookAtClientAddresses(config.stateDir)
+  if (addresses !== undefined) findings.push({ level: 'note', text: addresses })
   if (send.isWanted) {
     const looks = await sendThrough(config, send, certificate.names).catch((error: unknown) => [
       { isGood: false, words: `cannot send: ${wordsOf(error)}` },

@@ -44,7 +44,8 @@ export interface FrontDoorOptions {
   /** Whether a health check (which needs no token) may be answered for this peer now. */
   mayProbe(peer: Peer): boolean
   isReady(): boolean
-  onOpen(port: Port): void
+  /** A connection was let in; as the peer counts who a PROXY header named. */
+  onOpen(port: Port, peer: Peer): void
   onClose(port: Port): void
   /** A connection was refused or ended for misuse, in a word. */
   onRefused(reason: string): void

@@ -50,7 +50,7 @@ export interface ListenerOptions {
   isShut(peer: Peer): boolean
   onHttp1(socket: Socket, link: Link): void
   onHttp2(socket: Socket, link: Link): void
-  onOpen(port: Port): void
+  onOpen(port: Port, peer: Peer): void
   onClose(port: Port): void
   onRefused(reason: ConnectionRefusal): void
   /** A TLS handshake failed: OpenSSL's code for it and who it was, for the log. */
@@ -277,7 +277,7 @@ export class Listener {
     }
     this.#open += 1
     this.#perPeer.set(key, ofPeer + 1)
-    onOpen(link.port)
+    onOpen(link.port, link.peer)
     socket.on('close', () => {
       this.#open -= 1
       const left = (this.#perPeer.get(key) ?? 1) - 1

@@ -39,6 +39,7 @@ export const LOG_EVENTS = [
   'fault',
   'internal',
   'handshake_failed',
+  'client_addresses_hidden',
   'client_certificate_ignored',
   'client_trust_warning',
   'crl_expiring',

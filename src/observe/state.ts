@@ -4,6 +4,7 @@ import { type AcmeReadings, declareAcme } from './acme-numbers.ts'
 import { type CertificateReadings, declareCertificates } from './certificates.ts'
 import { type ClientReadings, declareClients } from './client-numbers.ts'
 import { counter, gauge, type Row, single } from './families.ts'
+import { declareHiddenClients, type HiddenClients } from './hidden-clients.ts'
 import { declareJwts, type JwtReadings } from './jwts.ts'
 import { declareTokens, type TokenUsage } from './token-numbers.ts'
 
@@ -36,6 +37,8 @@ export interface Readings {
   clientCertificates?(): ClientReadings | undefined
   /** Bans in force. */
   bans(): number
+  /** That the addresses of clients are hidden; undefined where nothing speaks for it. */
+  hiddenClients?(): HiddenClients | undefined
   /** The bounded tables of limits and bans. `table` is one of a closed set of names. */
   limiterTables(): Iterable<{
     readonly table: string
@@ -89,6 +92,7 @@ export function declareState(registry: Registry, readings: Readings): void {
   )
   declareSources(registry, () => readings.tokens().sources)
   declareGauge('tollgate_bans', 'Bans in force.', () => readings.bans())
+  declareHiddenClients(registry, () => readings.hiddenClients?.())
   declareCertificates(registry, () => readings.certificates())
   declareAcme(registry, () => readings.acme?.())
   declareTokens(registry, () => readings.tokenUsage())

@@ -30,6 +30,7 @@ export function restingReadings(changes: Partial<Readings> = {}): Readings {
       crls: () => [['Agents CA', 1_900_000_000_000]],
     }),
     bans: () => 0,
+    hiddenClients: () => undefined,
     limiterTables: () => [{ table: 'peer_requests', size: 1, evictions: 0 }],
     acme: () => ({ nextAttemptMs: 1_800_000_000_000, isLastGood: true, isStandIn: false }),
     certificates: () => ({
