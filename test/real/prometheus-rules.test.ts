@@ -7,18 +7,25 @@
  */
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:http'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { PROMETHEUS, readRules, selectorsOf } from '../support/alert-rules.ts'
-import { Child } from '../support/child.ts'
 import { startCollector } from '../support/collector.ts'
 import { eventually } from '../support/eventually.ts'
 import { freePorts } from '../support/otelcol.ts'
+import {
+  ask,
+  layOutPrometheus,
+  query,
+  rewrite,
+  startPage,
+  startProgram,
+  startPrometheus,
+} from '../support/prometheus.ts'
 import { spawnGateway } from '../support/spawn-gateway.ts'
-import { hasTools, tool } from '../support/tools.ts'
+import { hasTools } from '../support/tools.ts'
 
 const AGENTS = `# TYPE orders counter
 orders_total{host_name="web-1",instance="i-1",job="shop"} 7
@@ -34,52 +41,12 @@ up{instance="i-2",job="node"} 0
 tollgate:outcomes:rate5m{instance="i-2",job="shop"} 1
 `
 
-interface Sample {
-  readonly metric: Readonly<Record<string, string>>
-  readonly value: readonly [number, string]
-}
-
 interface Rule {
   readonly name: string
   readonly type: string
   readonly health: string
   readonly lastError?: string
   readonly state?: string
-}
-
-/** Asks the API of a Prometheus. */
-async function ask<T>(prometheus: string, path: string): Promise<T> {
-  const answer = await fetch(`http://${prometheus}/api/v1/${path}`)
-  assert.equal(answer.status, 200, path)
-  const { data } = (await answer.json()) as { readonly data: T }
-  return data
-}
-
-async function query(prometheus: string, expr: string): Promise<readonly Sample[]> {
-  const path = `query?query=${encodeURIComponent(expr)}`
-  return (await ask<{ readonly result: readonly Sample[] }>(prometheus, path)).result
-}
-
-/** A page that says the same to everybody, on a free port. */
-async function startPage(t: TestContext, text: string): Promise<string> {
-  const server = createServer((_, answer) => {
-    answer.setHeader('content-type', 'text/plain; version=0.0.4; charset=utf-8').end(text)
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  t.after(() => server.close())
-  const address = server.address()
-  assert.ok(address !== null && typeof address === 'object')
-  return `127.0.0.1:${address.port}`
-}
-
-/** A program that runs until the end of the test. */
-function start(t: TestContext, name: string, args: readonly string[]): Child {
-  const child = new Child(tool(name), args)
-  t.after(async () => {
-    child.kill('SIGTERM')
-    await child.exit
-  })
-  return child
 }
 
 test('a real Prometheus scrapes it all, the rules work, and an alert fires and resolves', async (t) => {
@@ -95,16 +62,15 @@ test('a real Prometheus scrapes it all, the rules work, and an alert fires and r
   t.after(() => behind.die())
   const gateway = await spawnGateway({ collector: { grpc: `127.0.0.1:${behind.grpcPort}` } })
   t.after(() => gateway[Symbol.asyncDispose]())
-  start(t, 'prometheus-node-exporter', [`--web.listen-address=${node}`])
-  start(t, 'prometheus-blackbox-exporter', [
+  startProgram(t, 'prometheus-node-exporter', [`--web.listen-address=${node}`])
+  startProgram(t, 'prometheus-blackbox-exporter', [
     `--web.listen-address=${blackbox}`,
     `--config.file=${join(PROMETHEUS, 'blackbox.yml')}`,
   ])
   const collectorConfig = join(folder, 'collector.json')
   await writeFile(collectorConfig, collectorAbout(Number(ports[3]), String(otlp)))
-  start(t, 'otelcol', ['--config', collectorConfig])
+  startProgram(t, 'otelcol', ['--config', collectorConfig])
 
-  await cp(join(PROMETHEUS, 'rules'), join(folder, 'rules'), { recursive: true })
   const targets: Readonly<Record<string, string>> = {
     'tollgate:9464': gateway.admin,
     'tollgate:4318': gateway.http,
@@ -115,30 +81,14 @@ test('a real Prometheus scrapes it all, the rules work, and an alert fires and r
     'node-exporter:9100': node,
     'blackbox-exporter:9115': blackbox,
   }
-  await rewrite(join(PROMETHEUS, 'prometheus.yml'), join(folder, 'prometheus.yml'), (text) => {
-    let changed = text.replace(
-      /^ {2}(scrape_interval|scrape_timeout|evaluation_interval): .*$/gm,
-      '  $1: 1s',
-    )
-    for (const [from, to] of Object.entries(targets)) {
-      assert.ok(changed.includes(from), from)
-      changed = changed.replaceAll(from, to)
-    }
-    return changed.replace(/^alerting:\n(?: +.*\n)+/m, '')
-  })
+  await layOutPrometheus(folder, targets)
   const gatewayRules = join(folder, 'rules/gateway.yml')
   await rewrite(gatewayRules, gatewayRules, (text) => {
     const changed = text.replace(/(alert: TollgateCollectorDown\n.*\n {8}for:) 1m/, '$1 2s')
     assert.notEqual(changed, text)
     return changed
   })
-  start(t, 'prometheus', [
-    `--config.file=${join(folder, 'prometheus.yml')}`,
-    `--storage.tsdb.path=${join(folder, 'data')}`,
-    '--storage.tsdb.retention.time=30d',
-    '--storage.tsdb.retention.size=8GB',
-    `--web.listen-address=${own}`,
-  ])
+  startPrometheus(t, folder, own)
 
   await t.test('every target is up, and so are the probes', async () => {
     const up = await eventually(async () => {
@@ -244,10 +194,6 @@ test('a real Prometheus scrapes it all, the rules work, and an alert fires and r
     },
   )
 })
-
-async function rewrite(from: string, to: string, change: (text: string) => string): Promise<void> {
-  await writeFile(to, change(await readFile(from, 'utf8')))
-}
 
 /** A collector that tells about itself on a port, and does nothing else. */
 function collectorAbout(port: number, otlp: string): string {
