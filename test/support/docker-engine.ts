@@ -45,7 +45,7 @@ export interface Engine {
 
 /** Whether an engine can be started here; the test is skipped if not, and fails where CI=true. */
 export function hasDocker(t: TestContext, ...further: string[]): boolean {
-  if (!hasTools(t, 'dockerd', 'iptables', 'ip', 'nsenter', 'setpriv', ...further)) return false
+  if (!hasTools(t, 'dockerd', 'iptables', 'ip', 'nsenter', 'setpriv', 'unshare', ...further)) return false
   if (process.getuid?.() === 0) return true
   const why = 'a Docker engine of our own needs root'
   if (process.env.CI === 'true') throw new Error(why)
@@ -53,15 +53,15 @@ export function hasDocker(t: TestContext, ...further: string[]): boolean {
   return false
 }
 
-/** Starts an engine for this test, and ends it with the test. */
-export async function startEngine(t: TestContext): Promise<Engine> {
+/** Starts an engine for this test, and ends it with the test. `flags` are further ones of dockerd. */
+export async function startEngine(t: TestContext, flags: readonly string[] = []): Promise<Engine> {
   const folder = await mkdtemp(join(tmpdir(), 'tollgate-docker-'))
   // The folder's random part makes the name one of a kind.
   const namespace = `tg-${folder.slice(folder.lastIndexOf('-') + 1)}`
   await ip('netns', 'add', namespace)
   try {
     await ip('-n', namespace, 'link', 'set', 'lo', 'up')
-    const engine = await launch({ folder, dataRoot: join(folder, 'data'), namespace, flags: [] })
+    const engine = await launch({ folder, dataRoot: join(folder, 'data'), namespace, flags })
     t.after(() => engine[Symbol.asyncDispose]())
     return engine
   } catch (error) {
@@ -101,6 +101,8 @@ async function launch({ folder, dataRoot, namespace, lock, flags }: Launch): Pro
   const [program = '', ...args] = [
     ...(lock === undefined ? [] : ['flock', '--no-fork', lock]),
     ...enter,
+    // Mounts of its own, shared as systemd shares them: containers may ask for what is mounted later.
+    ...['unshare', '--mount', '--propagation', 'shared'],
     // It ends with the test even where the test is killed.
     ...['setpriv', '--pdeathsig', 'TERM'],
     tool('dockerd'),

@@ -1,10 +1,16 @@
-/** A way for clients in the test's own process to what listens in an engine's namespace. */
+/** A way for clients in the test's own process to what listens in, or can be reached from, another namespace. */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { Child } from './child.ts'
-import type { Engine } from './docker-engine.ts'
+
+/** A network namespace, and a folder for sockets. An engine is one. */
+export interface Place {
+  readonly folder: string
+  /** A program with its arguments, as one that runs in the namespace. */
+  inside(program: string, ...args: string[]): readonly [string, string[]]
+}
 
 /** Runs in the namespace: whoever connects to the unix socket is led on to the address. */
 const LEAD_ON = `
@@ -23,13 +29,13 @@ let made = 0
 /** A port of 127.0.0.1 that leads to host:port as a client inside the namespace sees it, until the test ends. */
 export async function reach(
   t: TestContext,
-  engine: Engine,
+  place: Place,
   host: string,
   port: number,
 ): Promise<number> {
   made += 1
-  const path = join(engine.folder, `reach-${made}.sock`)
-  const [program, args] = engine.inside(process.execPath, '-e', LEAD_ON, path, host, String(port))
+  const path = join(place.folder, `reach-${made}.sock`)
+  const [program, args] = place.inside(process.execPath, '-e', LEAD_ON, path, host, String(port))
   const child = new Child(program, args)
   const sockets = new Set<Socket>()
   const server = createServer({ allowHalfOpen: true }, (near) => {

@@ -5,12 +5,13 @@ import { setTimeout as pause } from 'node:timers/promises'
 const GIVE_UP_MS = 15_000
 const LOOK_EVERY_MS = 10
 
-/** Resolves with the first value of `look` that is neither undefined nor false. Fails the test after 15 s. */
+/** Resolves with the first value of `look` that is neither undefined nor false. Fails the test after `withinMs`. */
 export async function eventually<T>(
   look: () => T | undefined | false | Promise<T | undefined | false>,
   what: string,
+  withinMs = GIVE_UP_MS,
 ): Promise<T> {
-  const giveUpMs = performance.now() + GIVE_UP_MS
+  const giveUpMs = performance.now() + withinMs
   for (;;) {
     const found = await look()
     if (found !== undefined && found !== false) return found
