@@ -17,8 +17,8 @@ import { ROOT } from './support/tools.ts'
 const PAGES = globSync(['*.md', 'docs/**/*.md', 'certs/*.md', 'bench/README.md'], { cwd: ROOT })
 /** Written by the bench, so it may not be there yet. */
 const MAY_BE_MISSING = new Set(['bench/RESULTS.md'])
-/** What programs are given, and no option. */
-const GIVEN = ['TOLLGATE_TOKEN_ID', 'TOLLGATE_HOLDER']
+/** What programs and compose files are given, and no option. */
+const GIVEN = ['TOLLGATE_TOKEN_ID', 'TOLLGATE_HOLDER', 'TOLLGATE_IMAGE']
 
 describe('what the documentation names exists', () => {
   const options = new Set<string>(Object.values(OPTIONS).map(({ env }) => env))

@@ -11,13 +11,16 @@
  * - `reload` makes no record and answers when Swarm has taken the order, not when it is carried out;
  * - a port in host mode with start-first: done, and the old task goes on;
  * - a compose service makes a container anew only where the compose file uses what changed;
- * - `mounts.update` rewrites the file in place, and `mounts.one` shows the whole service around it.
+ * - `mounts.update` rewrites the file in place, and `mounts.one` shows the whole service around it;
+ * - `compose.import` replaces compose file, environment, mounts and domains of a service;
+ * - settings of Swarm are checked field by field, and one that is unknown is refused.
  */
+import { writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { parseEnv } from 'node:util'
-
-type Json = Record<string, unknown>
+import { checkSwarmSettings, type Json, Refused, require } from './dokploy-input.ts'
+import { importTemplate } from './dokploy-template.ts'
 
 export interface FakeTask {
   containerId: string
@@ -48,16 +51,6 @@ interface Key {
   used: number
   /** Undefined: all. */
   readonly permissions: readonly string[] | undefined
-}
-
-class Refused extends Error {
-  readonly status: number
-  readonly body: Json
-  constructor(status: number, message: string, code: string, more: Json = {}) {
-    super(message)
-    this.status = status
-    this.body = { message, code, ...more }
-  }
 }
 
 export class FakeDokploy {
@@ -212,6 +205,30 @@ export class FakeDokploy {
         may('service:create')
         Object.assign(service().fields, input)
         return service().fields
+      case 'POST compose.import': {
+        require(input, ['base64', 'composeId'])
+        may('service:create')
+        const { fields } = service()
+        const { compose, env, domains, mounts } = importTemplate(
+          String(input.base64),
+          String(fields.appName),
+        )
+        Object.assign(fields, { composeFile: compose, sourceType: 'raw', env, domains, mounts })
+        return { success: true, message: 'Template imported successfully' }
+      }
+      case 'POST application.update':
+        require(input, ['applicationId'])
+        may('service:create')
+        checkSwarmSettings(input)
+        Object.assign(service().fields, input)
+        return true
+      case 'POST port.create': {
+        const wanted = ['publishedPort', 'publishMode', 'targetPort', 'protocol']
+        require(input, ['applicationId', ...wanted])
+        const { ports } = service().fields
+        ;(ports as Json[]).push(input)
+        return true
+      }
       case 'POST application.reload':
         require(input, ['applicationId', 'appName'])
         may('deployment:create')
@@ -248,6 +265,8 @@ export class FakeDokploy {
         require(input, ['mountId'])
         may('volume:create')
         const mount = this.mounts.get(String(input.mountId)) ?? {}
+        // `hostPath` is where a test has the file. Truncated and written, never replaced.
+        if (typeof mount.hostPath === 'string') writeFileSync(mount.hostPath, String(input.content))
         return Object.assign(mount, input)
       }
       default:
@@ -331,15 +350,4 @@ export class FakeDokploy {
     this.#count += 1
     return this.#count
   }
-}
-
-function require(input: Json, names: readonly string[]): void {
-  const missing = names.filter((name) => input[name] === undefined)
-  if (missing.length === 0) return
-  const issues = missing.map((name) => ({
-    code: 'invalid_type',
-    path: [name],
-    message: 'Required',
-  }))
-  throw new Refused(400, 'Input validation failed', 'BAD_REQUEST', { issues })
 }
