@@ -18,8 +18,8 @@ export interface Comparison {
 }
 
 /**
- * Asks how many samples there are: of `up`, by job, in each day that the data reaches back; and of
- * every series, by job, in the last minutes.
+ * Asks how many samples of `up` there are, by job, in each day that the data reaches back; and how
+ * many series there are now, by job.
  */
 export async function askChecks(
   prometheus: Prometheus,
@@ -31,7 +31,7 @@ export async function askChecks(
   // The day that retention is eating up may have less by the time of the snapshot.
   const days = Math.floor((timeMs - oldestMs * 1000) / DAY_MS) - 1
   const questions = [
-    { query: 'sum by (job) (count_over_time({__name__=~".+"}[10m]))', timeMs },
+    { query: 'count by (job) ({__name__=~".+"})', timeMs },
     ...Array.from({ length: Math.max(1, Math.min(days, MAX_DAYS)) }, (_, day) => ({
       query: 'sum by (job) (count_over_time(up[1d]))',
       timeMs: timeMs - day * DAY_MS,
@@ -70,40 +70,31 @@ export async function compareChecks(
 }
 
 /**
- * Has every sample of every block read, which has Prometheus check each chunk, and counts them.
- * Markers of stale series are samples of a block that no query counts.
+ * Has every sample read, name after name, for which Prometheus checks each chunk, and counts them.
+ * Markers of stale series are samples of a block that no query counts, so there may be fewer than
+ * the blocks say.
  *
- * @throws {Unusable} where a block gives none or more than its meta.json says.
+ * @throws {Unusable} where there are none, or more than that.
  */
-export async function countBlocks(
+export async function countSamples(
   prometheus: Prometheus,
   blocks: readonly BlockEntry[],
   signal: AbortSignal,
 ): Promise<{ readonly counted: number; readonly stated: number }> {
-  const isLeftOpen = Number.parseInt(await prometheus.version(signal), 10) >= 3
+  const stated = blocks.reduce((sum, { samples }) => sum + samples, 0)
+  const firstMs = Math.min(...blocks.map(({ minTimeMs }) => minTimeMs))
+  const lastMs = Math.max(...blocks.map(({ maxTimeMs }) => maxTimeMs))
   let counted = 0
-  let stated = 0
-  for (const { ulid, minTimeMs, maxTimeMs, samples } of blocks) {
-    stated += samples
-    if (samples === 0) continue
-    const endMs = maxTimeMs - 1
-    const rangeMs = Math.max(1, endMs - minTimeMs + (isLeftOpen ? 1 : 0))
-    const expr = `sum(count_over_time({__name__=~".+"}[${rangeMs}ms]))`
-    const [sample] = await prometheus.query(expr, endMs, { signal, timeoutMs: 3_600_000 })
-    const found = Number(sample?.value[1] ?? 0)
-    if (found === 0)
-      throw new Unusable(`the block ${ulid} gives no samples, and its meta.json says ${samples}`)
-    counted += found
+  for (const name of await prometheus.names(signal)) {
+    const expr = `sum(count_over_time({__name__=${JSON.stringify(name)}}[${lastMs - firstMs + 1}ms]))`
+    const [sample] = await prometheus.query(expr, lastMs, { signal, timeoutMs: 3_600_000 })
+    counted += Number(sample?.value[1] ?? 0)
   }
-  if (counted > stated && !overlap(blocks))
-    throw new Unusable(`the blocks give ${counted} samples, and say they have ${stated}`)
+  if (counted === 0 && stated > 0)
+    throw new Unusable(`the blocks give no samples, and say that they have ${stated}`)
+  if (counted > stated)
+    throw new Unusable(`the blocks give ${counted} samples, and say that they have ${stated}`)
   return { counted, stated }
-}
-
-/** Of blocks that overlap, a query of one counts samples of the other. */
-function overlap(blocks: readonly BlockEntry[]): boolean {
-  const ordered = blocks.toSorted((one, other) => one.minTimeMs - other.minTimeMs)
-  return ordered.some(({ minTimeMs }, at) => minTimeMs < (ordered[at - 1]?.maxTimeMs ?? minTimeMs))
 }
 
 function resultsOf(samples: readonly Sample[]): Check['results'] {

@@ -55,6 +55,11 @@ export class Prometheus {
     return data.result ?? []
   }
 
+  /** The names of all metrics that it has samples of. */
+  async names(signal?: AbortSignal): Promise<readonly string[]> {
+    return await this.#ask<readonly string[]>('GET', 'label/__name__/values', { signal })
+  }
+
   /**
    * Whether it runs, and its data is in this directory, by the path that it was started with. A
    * relative one may be any, and counts.

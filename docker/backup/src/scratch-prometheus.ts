@@ -4,7 +4,7 @@ import { link, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { type Comparison, compareChecks, countBlocks } from './checks.ts'
+import { type Comparison, compareChecks, countSamples } from './checks.ts'
 import type { Manifest } from './manifest.ts'
 import { Prometheus } from './prometheus.ts'
 import { said, Unusable } from './unusable.ts'
@@ -53,7 +53,7 @@ async function look(own: Prometheus, manifest: Manifest, signal: AbortSignal): P
     )
   try {
     const comparison = await compareChecks(own, manifest.checks, signal)
-    return { ...comparison, ...(await countBlocks(own, manifest.blocks, signal)) }
+    return { ...comparison, ...(await countSamples(own, manifest.blocks, signal)) }
   } catch (error) {
     signal.throwIfAborted()
     if (error instanceof Unusable) throw error
