@@ -45,7 +45,8 @@ export interface Engine {
 
 /** Whether an engine can be started here; the test is skipped if not, and fails where CI=true. */
 export function hasDocker(t: TestContext, ...further: string[]): boolean {
-  if (!hasTools(t, 'dockerd', 'iptables', 'ip', 'nsenter', 'setpriv', 'unshare', ...further)) return false
+  if (!hasTools(t, 'dockerd', 'iptables', 'ip', 'nsenter', 'setpriv', 'unshare', ...further))
+    return false
   if (process.getuid?.() === 0) return true
   const why = 'a Docker engine of our own needs root'
   if (process.env.CI === 'true') throw new Error(why)

@@ -3,7 +3,13 @@
  * used as it is. Grafana's server cannot be had where the tests run: there is no image of it.
  */
 import type { Engine } from './docker-engine.ts'
-import { importImage, type LocalImage } from './docker-images.ts'
+import {
+  type Build,
+  buildImage,
+  GATEWAY_IMAGE,
+  importImage,
+  type LocalImage,
+} from './docker-images.ts'
 import { tool } from './tools.ts'
 
 /** What has to be installed for them. */
@@ -84,7 +90,18 @@ function stackImages(): readonly LocalImage[] {
   ]
 }
 
-/** Puts them into an engine. */
+/** The image of the backup tool, from its Dockerfile as it is shipped. */
+export function backupImage(): Build {
+  return {
+    tag: 'tollgate-backup:latest',
+    dockerfile: 'docker/backup/Dockerfile',
+    sources: [...GATEWAY_IMAGE.sources, 'docker/backup'],
+    bases: [prometheusImage()],
+  }
+}
+
+/** Puts all of them into an engine. */
 export async function importStack(engine: Engine): Promise<void> {
   for (const image of stackImages()) await importImage(engine, image)
+  for (const build of [GATEWAY_IMAGE, backupImage()]) await buildImage(engine, build)
 }

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { writeCertificate } from './certs.ts'
 import { type Engine, hasDocker, startEngine } from './docker-engine.ts'
-import { buildImage, GATEWAY_IMAGE } from './docker-images.ts'
 import { reach } from './docker-reach.ts'
 import { importStack, STACK_TOOLS } from './stack-images.ts'
 import { ROOT } from './tools.ts'
@@ -35,7 +34,6 @@ export interface StackOptions {
 const ABSENT = `services:
   tollgate: { ulimits: !reset {} }
   grafana: { profiles: [absent] }
-  backup: { profiles: [absent] }
 `
 
 const GATEWAY_USER = 65532
@@ -50,7 +48,6 @@ export async function startStack(t: TestContext, options: StackOptions = {}): Pr
   // As Docker does by itself from version 27 on.
   const engine = await startEngine(t, ['--experimental', '--ip6tables'])
   await importStack(engine)
-  await buildImage(engine, GATEWAY_IMAGE)
   const folder = join(engine.folder, 'docker')
   await cp(join(ROOT, 'docker'), folder, { recursive: true })
   await mkdir(join(folder, 'certificates'))
