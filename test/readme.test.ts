@@ -7,6 +7,8 @@ import { request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { describe, it } from 'node:test'
+import { Metrics as BackupMetrics } from '../docker/backup/src/metrics.ts'
+import { SETTING_NAMES } from '../docker/backup/src/settings.ts'
 import { dispatch } from '../src/commands/dispatch.ts'
 import { flagOf } from '../src/config/option.ts'
 import { OPTIONS } from '../src/config/options.ts'
@@ -22,8 +24,8 @@ const GIVEN = ['TOLLGATE_TOKEN_ID', 'TOLLGATE_HOLDER', 'TOLLGATE_IMAGE']
 
 describe('what the documentation names exists', () => {
   const options = new Set<string>(Object.values(OPTIONS).map(({ env }) => env))
-  const variables = new Set(options)
-  for (const env of options) if (!env.endsWith('_FILE')) variables.add(`${env}_FILE`)
+  const variables = new Set([...options, ...SETTING_NAMES])
+  for (const env of variables) if (!env.endsWith('_FILE')) variables.add(`${env}_FILE`)
   for (const name of GIVEN) variables.add(name)
   const families = new Set(familyNames())
 
@@ -152,7 +154,7 @@ function familyNames(): string[] {
       lostLines: () => ({ log: 0, audit: 0 }),
     },
   })
-  return metrics.families().map(({ name }) => name)
+  return [...metrics.families().map(({ name }) => name), ...new BackupMetrics().names()]
 }
 
 /** Code blocks and code spans of a page. */
