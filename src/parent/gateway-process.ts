@@ -1,5 +1,6 @@
 /** A gateway that runs as a child: what the parent knows of it and can do to it. */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { variablesFor } from './given-sockets.ts'
 import type { HeldSocket } from './held-sockets.ts'
 import { type Order, type Report, readReport } from './messages.ts'
@@ -24,6 +25,8 @@ export interface GatewayProcess {
   readonly pid: number
   order(order: Order): void
   kill(): void
+  /** Whether somebody has stopped it (SIGSTOP, a debugger). False where the system does not tell. */
+  isStopped(): boolean
 }
 
 /** The program and its arguments, without node's own. */
@@ -71,6 +74,17 @@ export function startGatewayProcess(
     kill() {
       child.kill('SIGKILL')
     },
+    isStopped: () => child.pid !== undefined && isStopped(child.pid),
+  }
+}
+
+/** By the state in /proc/PID/stat, behind the name in brackets: proc_pid_stat(5). */
+function isStopped(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return /^ [Tt]/.test(stat.slice(stat.lastIndexOf(')') + 1))
+  } catch {
+    return false
   }
 }
 

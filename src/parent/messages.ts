@@ -19,6 +19,8 @@ export type Order =
   | { readonly kind: 'restart-outcome'; readonly pid: number; readonly problem?: string }
   /** Seal session tickets with this key from now on: 48 bytes in base64, a secret. */
   | { readonly kind: 'ticket-key'; readonly key: string }
+  /** Say that you are alive. */
+  | { readonly kind: 'ping' }
 
 /** What a gateway tells the parent. */
 export type Report =
@@ -30,12 +32,14 @@ export type Report =
   | { readonly kind: 'released' }
   /** Somebody asks for a restart over the command socket. */
   | { readonly kind: 'restart-asked' }
+  /** The answer to `ping`. */
+  | { readonly kind: 'alive' }
 
 const ORDERS = new Set([
   ...['open', 'hand-over', 'stop', 'stop-at-once', 'reload', 'restart-outcome'],
-  'ticket-key',
+  ...['ticket-key', 'ping'],
 ])
-const REPORTS = new Set(['prepared', 'serving', 'released', 'restart-asked'])
+const REPORTS = new Set(['prepared', 'serving', 'released', 'restart-asked', 'alive'])
 
 /** The order in a message; undefined for anything else. */
 export function readOrder(message: unknown): Order | undefined {

@@ -4,10 +4,11 @@
  *
  * At most three live at a time: the current gateway, which alone accepts; the next one, which has
  * read configuration, certificate and tokens and waits for its turn; and the former one, which
- * finishes what is under way.
+ * finishes what is under way. One that does not answer any more is killed, and the rest follows.
  */
 import { constants } from 'node:os'
 import type { Ending, GatewayProcess, Listeners } from './gateway-process.ts'
+import { Heartbeat } from './heartbeat.ts'
 import type { Say } from './lines.ts'
 import type { Report } from './messages.ts'
 import { RestartDelay } from './restart-delay.ts'
@@ -35,6 +36,7 @@ const AT_ONCE_GRACE_MS = 2_000
 interface Life {
   readonly process: GatewayProcess
   readonly startedMs: number
+  readonly heartbeat: Heartbeat
   state: 'preparing' | 'prepared' | 'open' | 'serving'
   timer: NodeJS.Timeout | undefined
 }
@@ -116,10 +118,15 @@ export class Parent {
 
   #start(): Life {
     const { start, nowMs } = this.#options
+    const process = start({
+      onReport: (report) => this.#onReport(life, report),
+      onEnd: (ending) => this.#onEnd(life, ending),
+    })
     const life: Life = {
-      process: start({
-        onReport: (report) => this.#onReport(life, report),
-        onEnd: (ending) => this.#onEnd(life, ending),
+      process,
+      heartbeat: new Heartbeat({
+        gateway: process,
+        onSilent: (silentMs) => this.#kill(life, `has not answered for ${silentMs / 1000} s`),
       }),
       startedMs: nowMs(),
       state: 'preparing',
@@ -129,7 +136,8 @@ export class Parent {
   }
 
   #onReport(life: Life, { kind }: Report): void {
-    if (kind === 'prepared') {
+    if (kind === 'alive') life.heartbeat.answered()
+    else if (kind === 'prepared') {
       life.state = 'prepared'
       clearTimeout(life.timer)
       if (life === this.#current) this.#open(life)
@@ -174,6 +182,7 @@ export class Parent {
 
   #onEnd(life: Life, ending: Ending): void {
     clearTimeout(life.timer)
+    life.heartbeat.stop()
     if (life === this.#asker) this.#asker = undefined
     if (life === this.#next) this.#nextEnded(life, ending)
     else if (life === this.#former) this.#formerEnded(life, ending)
@@ -263,21 +272,20 @@ export class Parent {
 
   /** Ends a gateway that takes too long. What follows comes with its end. */
   #limit(life: Life, patienceMs: number, what: string): void {
-    life.timer = setTimeout(() => {
-      const { pid } = life.process
-      const words = `The gateway (pid ${pid}) ${what} within ${patienceMs / 1000} s and is killed`
-      this.#options.say('error', 'gateway_ended', words, { child: pid })
-      life.process.kill()
-    }, patienceMs)
+    const words = `${what} within ${patienceMs / 1000} s`
+    life.timer = setTimeout(() => this.#kill(life, words), patienceMs)
+  }
+
+  #kill(life: Life, why: string): void {
+    const { pid } = life.process
+    const words = `The gateway (pid ${pid}) ${why} and is killed`
+    this.#options.say('error', 'gateway_ended', words, { child: pid })
+    life.process.kill()
   }
 
   #killAll(patienceMs: number): void {
     for (const life of [this.#current, this.#next, this.#former]) {
-      if (life === undefined) continue
-      const { pid } = life.process
-      const words = `The gateway (pid ${pid}) did not stop within ${patienceMs / 1000} s and is killed`
-      this.#options.say('error', 'gateway_ended', words, { child: pid })
-      life.process.kill()
+      if (life !== undefined) this.#kill(life, `did not stop within ${patienceMs / 1000} s`)
     }
   }
 

@@ -83,7 +83,8 @@ export class ParentTie {
     if (order.kind === 'open') {
       this.#isOpened = true
       this.#opening.resolve({ isFirst: order.isFirst })
-    } else if (order.kind === 'reload') this.onReload()
+    } else if (order.kind === 'ping') this.report({ kind: 'alive' })
+    else if (order.kind === 'reload') this.onReload()
     else if (order.kind === 'stop-at-once') this.onStopAtOnce(order.why)
     else if (order.kind === 'restart-outcome') {
       this.#restart?.resolve(order)

@@ -23,11 +23,16 @@ class FakeGateway {
 
   order(order: Order): void {
     if (order.kind === 'restart-outcome') this.outcome = order
-    else this.orders.push(order.kind)
+    // Of these test/unit/parent/heartbeat.test.ts has more.
+    else if (order.kind !== 'ping') this.orders.push(order.kind)
   }
 
   kill(): void {
     this.die({ code: undefined, signal: 'SIGKILL' })
+  }
+
+  isStopped(): boolean {
+    return false
   }
 
   report(...kinds: Report['kind'][]): void {
@@ -42,7 +47,7 @@ class FakeGateway {
 }
 
 function startParent(t: TestContext) {
-  t.mock.timers.enable({ apis: ['setTimeout'] })
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] })
   const gateways: FakeGateway[] = []
   const said: string[] = []
   let nowMs = 0
@@ -227,4 +232,34 @@ test('a stop while nothing runs ends at once', async (t) => {
   assert.equal(await exitCode(), 0)
   t.mock.timers.tick(20_000)
   assert.equal(count(), 1)
+})
+
+test('one that has answered and does so no more is killed, and another takes its place', (t) => {
+  const { gateway, pass, count, said } = startServing(t)
+  gateway(0).report('alive')
+  // The next question, and half a minute without an answer.
+  for (let tick = 0; tick < 6; tick += 1) pass(5_000)
+  assert.ok(!gateway(0).isDead)
+  pass(5_000)
+  assert.ok(gateway(0).isDead)
+  assert.match(said.join('\n'), /\(pid 100\) has not answered for 30 s and is killed/)
+  assert.match(said.join('\n'), /ended and was not asked to: killed by SIGKILL/)
+  pass(0)
+  assert.equal(count(), 2)
+})
+
+test('one that answers lives, and so does one of a version that never does', (t) => {
+  const { gateway, pass, parent } = startServing(t)
+  for (let tick = 0; tick < 100; tick += 1) pass(5_000)
+  assert.ok(!gateway(0).isDead)
+  for (let tick = 0; tick < 100; tick += 1) {
+    gateway(0).report('alive')
+    pass(5_000)
+  }
+  assert.ok(!gateway(0).isDead)
+  parent.restart('test')
+  gateway(1).report('alive', 'prepared')
+  gateway(0).report('released')
+  for (let tick = 0; tick < 3; tick += 1) pass(5_000)
+  assert.ok(gateway(0).isDead, 'by its drain time')
 })
