@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { PROMETHEUS, readRules, selectorsOf } from '../support/alert-rules.ts'
+import { spawnBackup } from '../support/backup-tool.ts'
 import { startCollector } from '../support/collector.ts'
 import { eventually } from '../support/eventually.ts'
 import { freePorts } from '../support/otelcol.ts'
@@ -54,8 +55,8 @@ test('a real Prometheus scrapes it all, the rules work, and an alert fires and r
   if (!hasTools(t, ...wanted, 'otelcol', 'openssl')) return
   const folder = await mkdtemp(join(tmpdir(), 'tollgate-prometheus-'))
   t.after(() => rm(folder, { recursive: true, force: true }))
-  const ports = await freePorts(5)
-  const [own, node, blackbox, telemetry, otlp] = ports.map((port) => `127.0.0.1:${port}`)
+  const ports = await freePorts(6)
+  const [own, node, blackbox, telemetry, otlp, backup] = ports.map((port) => `127.0.0.1:${port}`)
   assert.ok(own !== undefined && node !== undefined && blackbox !== undefined)
 
   const behind = await startCollector()
@@ -71,6 +72,20 @@ test('a real Prometheus scrapes it all, the rules work, and an alert fires and r
   await writeFile(collectorConfig, collectorAbout(Number(ports[3]), String(otlp)))
   startProgram(t, 'otelcol', ['--config', collectorConfig])
 
+  // It makes no backup: this Prometheus gives no snapshot.
+  const tool = spawnBackup(['run'], {
+    TOLLGATE_BACKUP_LISTEN: String(backup),
+    TOLLGATE_BACKUP_DIR: join(folder, 'backups'),
+    TOLLGATE_BACKUP_WORK_DIR: join(folder, 'work'),
+    TOLLGATE_BACKUP_PROMETHEUS_URL: `http://${own}`,
+    TOLLGATE_BACKUP_PROMETHEUS_DIR: join(folder, 'data'),
+    TOLLGATE_BACKUP_GATEWAY_DIR: 'off',
+  })
+  t.after(async () => {
+    tool.kill('SIGTERM')
+    await tool.exit
+  })
+
   const targets: Readonly<Record<string, string>> = {
     'tollgate:9464': gateway.admin,
     'tollgate:4318': gateway.http,
@@ -80,6 +95,7 @@ test('a real Prometheus scrapes it all, the rules work, and an alert fires and r
     'localhost:9090': own,
     'node-exporter:9100': node,
     'blackbox-exporter:9115': blackbox,
+    'backup:9466': String(backup),
   }
   await layOutPrometheus(folder, targets)
   const gatewayRules = join(folder, 'rules/gateway.yml')
@@ -93,11 +109,12 @@ test('a real Prometheus scrapes it all, the rules work, and an alert fires and r
   await t.test('every target is up, and so are the probes', async () => {
     const up = await eventually(async () => {
       const found = await query(own, 'up').catch(() => [])
-      return found.length === 7 && found.every(({ value }) => value[1] === '1') && found
-    }, 'seven targets up')
+      return found.length === 8 && found.every(({ value }) => value[1] === '1') && found
+    }, 'eight targets up')
     const jobs = up.map(({ metric }) => metric.job).toSorted()
     const expected = [
       'agents',
+      'backup',
       'blackbox-grpc',
       'blackbox-tls',
       'collector',
@@ -137,8 +154,6 @@ test('a real Prometheus scrapes it all, the rules work, and an alert fires and r
   await t.test('every metric of an expression is known where it comes from', async () => {
     const known = new Set(Object.keys(await ask<Record<string, unknown>>(own, 'metadata')))
     for (const name of ['up', 'probe_success']) known.add(name)
-    // Only the backup has it.
-    known.add('tollgate_backup_last_success_timestamp_seconds')
     // The node exporter has these two only where the kernel tracks connections.
     if (!existsSync('/proc/sys/net/netfilter/nf_conntrack_count'))
       for (const name of ['node_nf_conntrack_entries', 'node_nf_conntrack_entries_limit'])
