@@ -6,7 +6,7 @@ import { networkInterfaces } from 'node:os'
 /**
  * Addresses that traffic from elsewhere can come to have on its way here: the next hops of the routing
  * table and, in a container, the first address of each IPv4 network, which Docker gives to its bridge.
- * Empty where the system has no /proc/net.
+ * Empty where the system has no /proc.
  */
 export async function ownRouters(): Promise<ReadonlySet<string>> {
   const [ipv4, ipv6] = await Promise.all([table('route'), table('ipv6_route')])
@@ -19,7 +19,7 @@ function isContainer(): boolean {
 }
 
 function table(name: string): Promise<string> {
-  return readFile(`/proc/net/${name}`, 'utf8').catch(() => '')
+  return readFile(`/proc/self/net/${name}`, 'utf8').catch(() => '')
 }
 
 /** Next hops in /proc/net/route: hexadecimal, in the byte order of the machine, which is little here. */
