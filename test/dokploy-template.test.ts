@@ -32,6 +32,7 @@ interface Service {
   readonly cap_drop?: readonly string[]
   readonly security_opt?: readonly string[]
   readonly mem_limit?: string
+  readonly pids_limit?: number
   readonly stop_grace_period?: string
   readonly logging?: { readonly options?: Readonly<Record<string, string>> }
 }
@@ -144,6 +145,7 @@ function rulesOfCompose({ compose }: Blueprint, publishes: boolean) {
       assert.deepEqual(service.cap_drop, ['ALL'], name)
       assert.deepEqual(service.security_opt, ['no-new-privileges:true'], name)
       assert.match(service.mem_limit ?? '', /^\d+m$/, name)
+      assert.ok((service.pids_limit ?? 0) > 0, name)
       assert.deepEqual(service.logging?.options, { 'max-size': '10m', 'max-file': '3' }, name)
     }
   })

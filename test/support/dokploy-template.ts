@@ -8,6 +8,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { parse } from 'smol-toml'
+import { parse as parseYaml, stringify } from 'yaml'
 
 /** A template.toml, read. */
 export interface Template {
@@ -117,6 +118,40 @@ export function interpolate(compose: string, env: string): string {
   )
 }
 
+interface DeployedService {
+  networks?: string[]
+  labels?: string[]
+}
+
+/**
+ * The compose file that a deployment runs. Dokploy reads it and writes it anew, without comments. An
+ * isolated deployment puts every service into one network that it has made, of the name of the app; a
+ * domain becomes labels.
+ */
+export function asDeployed({ compose, domains }: Imported, appName: string): string {
+  const parsed = parseYaml(compose) as {
+    services: Record<string, DeployedService>
+    networks?: unknown
+  }
+  for (const service of Object.values(parsed.services)) service.networks = [appName]
+  parsed.networks = { [appName]: { name: appName, external: true } }
+  for (const { serviceName, host, port } of domains) {
+    const service = parsed.services[serviceName]
+    if (service === undefined) throw new Error(`${serviceName} does not exist in the compose`)
+    const router = `${appName}-1-web`
+    service.labels = [
+      `traefik.docker.network=${appName}`,
+      `traefik.http.routers.${router}.rule=Host(\`${host}\`)`,
+      `traefik.http.routers.${router}.entrypoints=web`,
+      `traefik.http.services.${router}.loadbalancer.server.port=${port}`,
+      `traefik.http.routers.${router}.service=${router}`,
+      'traefik.enable=true',
+      ...(service.labels ?? []),
+    ]
+  }
+  return stringify(parsed, { lineWidth: 1000 })
+}
+
 /**
  * Lays the files out as a deployment does: `compose/APP/code` with the compose file and `.env`, and
  * `compose/APP/files`. Resolves with the path of `code`.
@@ -124,7 +159,7 @@ export function interpolate(compose: string, env: string): string {
 export async function layOut(base: string, appName: string, imported: Imported): Promise<string> {
   const code = join(base, 'compose', appName, 'code')
   await mkdir(code, { recursive: true })
-  await writeFile(join(code, 'docker-compose.yml'), imported.compose)
+  await writeFile(join(code, 'docker-compose.yml'), asDeployed(imported, appName))
   // Comments go, and every value loses its quotes.
   const lines = Object.entries(parseEnv(imported.env)).map(([name, value]) => `${name}=${value}`)
   await writeFile(join(code, '.env'), lines.join('\n'))
