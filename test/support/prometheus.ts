@@ -17,9 +17,9 @@ export interface Sample {
 /** Asks the API of a Prometheus at `host:port`; `path` is what follows `/api/v1/`. */
 export async function ask<T>(prometheus: string, path: string): Promise<T> {
   const answer = await fetch(`http://${prometheus}/api/v1/${path}`)
-  assert.equal(answer.status, 200, path)
-  const { data } = (await answer.json()) as { readonly data: T }
-  return data
+  const text = await answer.text()
+  assert.equal(answer.status, 200, `${path}: ${text}`)
+  return (JSON.parse(text) as { readonly data: T }).data
 }
 
 /** What an expression is worth now. */
@@ -85,6 +85,7 @@ export function startPrometheus(
     '--storage.tsdb.retention.time=30d',
     '--storage.tsdb.retention.size=8GB',
     `--web.listen-address=${listen}`,
+    '--web.enable-admin-api',
   ])
 }
 

@@ -2,7 +2,7 @@
 import { ATTENTION } from './colours.ts'
 import type { Section } from './dashboard.ts'
 import { bars, lines } from './graphs.ts'
-import { CHOSEN } from './selectors.ts'
+import { AGENTS, CHOSEN } from './selectors.ts'
 import { table } from './table.ts'
 
 /** By device and service: who sends metrics, how many, and one of them drawn. */
@@ -28,12 +28,12 @@ export function bySeries(): Section {
       },
       {
         title: 'Last seen',
-        expr: `max by (${labels}) (max_over_time(timestamp(target_info{${CHOSEN}})[$__range:1m])) * 1000`,
+        expr: `max by (${labels}) (max_over_time(timestamp(target_info{${AGENTS}})[$__range:1m])) * 1000`,
         unit: 'dateTimeFromNow',
       },
       {
         title: 'Gone for',
-        expr: `time() - max by (${labels}) (max_over_time(timestamp(target_info{${CHOSEN}})[$__range:1m]))`,
+        expr: `time() - max by (${labels}) (max_over_time(timestamp(target_info{${AGENTS}})[$__range:1m]))`,
         unit: 's',
         steps: ['transparent', [600, ATTENTION]],
       },
@@ -66,7 +66,7 @@ export function bySeries(): Section {
     min: 0,
     decimals: 0,
   })
-  const chosen = '__name__="$metric",job=~"$job",device=~"$device"'
+  const chosen = `__name__="$metric",${AGENTS}`
   const value = lines({
     title: '$metric, as it is',
     meaning:

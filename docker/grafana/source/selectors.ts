@@ -21,8 +21,11 @@ const OF_SCRAPES = '__name__!~"up|scrape_.+|ALERTS.*|.*:.*"'
 /** Everything that agents sent. */
 export const FROM_AGENTS = `job!="",job!~"${NOT_AGENTS}",${OF_SCRAPES}`
 
-/** What the agents sent that are chosen at the top. */
-export const CHOSEN = `job=~"$job",device=~"$device",${OF_SCRAPES}`
+/** The agents that are chosen at the top. */
+export const AGENTS = 'job=~"$job",device=~"$device"'
+
+/** Everything that they sent. */
+export const CHOSEN = `${AGENTS},${OF_SCRAPES}`
 
 /** Metrics of the gateways about the holders that are chosen at the top. */
 export const HOLDER = 'job="tollgate",holder=~"$holder"'

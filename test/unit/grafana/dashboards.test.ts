@@ -145,6 +145,8 @@ const NAMES = Object.fromEntries(
 )
 
 function assertKnown({ metric, matchers }: Read): void {
+  const isNamedTwice = metric !== '' && matchers.some(({ label }) => label === '__name__')
+  assert.ok(!isNamedTwice, `${metric}: Prometheus takes a name before the braces or in them`)
   if (recorded.has(metric) || ITS_OWN.test(metric)) return
   const job = matchers.find(({ label, operator }) => label === 'job' && operator.startsWith('='))
   const isOfAgents = job?.value === '$job' || matchers.some(({ value }) => value === NOT_AGENTS)
