@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { type Comparison, compareChecks, countSamples } from './checks.ts'
 import type { Manifest } from './manifest.ts'
 import { Prometheus } from './prometheus.ts'
-import { said, Unusable } from './unusable.ts'
+import { StageFault, said, Unusable } from './unusable.ts'
 
 const START_MS = 10 * 60_000
 const STOP_MS = 10_000
@@ -91,9 +91,10 @@ async function withPrometheus<T>(
     stderr = `${stderr}${text}`.slice(-MAX_STDERR)
   })
   let end: string | undefined
+  let missing: string | undefined
   const ended = new Promise<void>((resolve) => {
     child.once('error', (error) => {
-      end = error.message
+      missing = error.message
       resolve()
     })
     child.once('exit', (code, signal) => {
@@ -105,8 +106,11 @@ async function withPrometheus<T>(
     const own = new Prometheus(`http://${address}`)
     const limitMs = performance.now() + START_MS
     while (!(await own.isReady())) {
-      if (end !== undefined) throw new Error(`${program}: ${end}`)
-      if (performance.now() > limitMs) throw new Error(`${program} was not ready after 10 minutes`)
+      if (end !== undefined) throw new Unusable(`Prometheus does not start on the blocks: ${end}`)
+      if (missing !== undefined)
+        throw new StageFault('verify', `${program} cannot be started: ${missing}`)
+      if (performance.now() > limitMs)
+        throw new StageFault('verify', `${program} was not ready after 10 minutes`)
       await pause(LOOK_EVERY_MS)
     }
     return await use(own)
