@@ -2,7 +2,7 @@
 import { ATTENTION, BAD, GOOD } from './colours.ts'
 import type { Section } from './dashboard.ts'
 import { bars, lines } from './graphs.ts'
-import { stat, words } from './panels.ts'
+import { stat, state, words } from './panels.ts'
 import { GATEWAY } from './selectors.ts'
 import { table } from './table.ts'
 
@@ -92,6 +92,16 @@ export function theProcess(): Section {
     steps: [GOOD, [1, BAD]],
     decimals: 0,
   })
+  const addresses = state(
+    {
+      title: 'Client addresses',
+      meaning:
+        'Whether the gateway seems to see where its clients come from. If not, limits and bans hold for everybody at once: `docs/limits-and-bans.md#does-the-gateway-see-who-comes`.',
+      queries: [{ expr: `1 - max(tollgate_client_addresses_hidden{${GATEWAY}})` }],
+    },
+    'seen',
+    'hidden',
+  )
   return {
     title: 'The process',
     bands: [
@@ -107,8 +117,9 @@ export function theProcess(): Section {
       {
         height: 5,
         panels: [
-          [18, versions],
+          [12, versions],
           [6, lost],
+          [6, addresses],
         ],
       },
     ],
