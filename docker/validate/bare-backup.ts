@@ -33,9 +33,9 @@ export function bareBackup(
           env: { ...process.env, ...env },
           timeoutMs: 120_000,
         })
-        const last = [...said.stdout.split('\n'), ...said.stderr.split('\n')].filter(Boolean).at(-1)
-        if (said.code !== 0) throw new Error(`${command} ended with ${said.code}: ${last ?? ''}`)
-        steps.push(`${command}: ${last ?? 'done'}`)
+        if (said.code !== 0)
+          throw new Error(`${command} ended with ${said.code}: ${said.stderr.slice(-500)}`)
+        steps.push(said.stdout.trim().split('\n').at(-1) ?? '')
       }
       return steps
     },

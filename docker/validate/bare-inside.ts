@@ -1,18 +1,20 @@
 /** What can be seen and done inside of a set-up of bare processes. */
 import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { parse } from 'yaml'
 import { runTollgate } from '../../test/support/run-command.ts'
 import type { Gateway } from '../../test/support/spawn-gateway.ts'
+import { ROOT } from '../../test/support/tools.ts'
 import { bareBackup } from './bare-backup.ts'
 import { bansIn, queryOver } from './inside-answers.ts'
 import type { Inside, Usage } from './target.ts'
 
-const MIB = 1024 * 1024
-/** The limits of the compose file for a VPS of 2 GB. */
-const LIMITS: Readonly<Record<string, number>> = {
-  gateway: 256 * MIB,
-  collector: 512 * MIB,
-  prometheus: 512 * MIB,
+/** Each process by its service in the compose file, whose limits are taken. */
+const SERVICES: Readonly<Record<string, string>> = {
+  gateway: 'tollgate',
+  collector: 'collector',
+  prometheus: 'prometheus',
 }
 const MEASURED_MS = 1_000
 const TICKS_PER_SECOND = 100
@@ -34,7 +36,14 @@ export function bareInside(parts: BareParts): Inside {
   return {
     query: (expr) => queryOver(`http://${prometheus}`, expr),
     queryByHand: (expr) => `promtool query instant http://${prometheus} '${expr}'`,
-    usage: () => Promise.all(Object.entries(pids).map(([name, pid]) => usageOf(name, pid))),
+    async usage() {
+      const limits = await limitsOfStack()
+      return await Promise.all(
+        Object.entries(pids).map(([name, pid]) =>
+          usageOf(name, pid, limits[SERVICES[name] ?? name]),
+        ),
+      )
+    },
     usageByHand: `ps -o pid,rss,pcpu,args -p ${Object.values(pids).join(',')}`,
     async bans() {
       const { code, stdout, stderr } = await runTollgate(['bans', 'list', '--json'], env)
@@ -56,7 +65,11 @@ export function bareInside(parts: BareParts): Inside {
 }
 
 /** Resident memory, and processor time over a second. */
-async function usageOf(name: string, pid: number): Promise<Usage> {
+async function usageOf(
+  name: string,
+  pid: number,
+  memoryLimitBytes: number | undefined,
+): Promise<Usage> {
   const before = await ticksOf(pid)
   await pause(MEASURED_MS)
   const seconds = ((await ticksOf(pid)) - before) / TICKS_PER_SECOND
@@ -66,9 +79,23 @@ async function usageOf(name: string, pid: number): Promise<Usage> {
   return {
     name,
     memoryBytes: Number(kib) * 1024,
-    memoryLimitBytes: LIMITS[name],
+    memoryLimitBytes,
     cpuPercent: (seconds / (MEASURED_MS / 1000)) * 100,
   }
+}
+
+/** `mem_limit` of each service of the compose file, in bytes. */
+async function limitsOfStack(): Promise<Readonly<Record<string, number>>> {
+  const text = await readFile(join(ROOT, 'docker/compose.yml'), 'utf8')
+  const { services } = parse(text, { merge: true }) as {
+    readonly services: Readonly<Record<string, { readonly mem_limit?: string }>>
+  }
+  return Object.fromEntries(
+    Object.entries(services).flatMap(([name, { mem_limit }]) => {
+      const [, mebibytes] = /^(\d+)m$/.exec(mem_limit ?? '') ?? []
+      return mebibytes === undefined ? [] : [[name, Number(mebibytes) * 1024 * 1024]]
+    }),
+  )
 }
 
 /** proc(5): utime and stime, the 14th and 15th field; the name before may hold spaces. */

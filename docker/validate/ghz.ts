@@ -87,7 +87,7 @@ function argsOf({ callsPerSecond, calls }: Load, { address, tls }: LoadedPlace):
   return [
     ...secured,
     ...['--proto', PROTO, '--call', CALL, '-n', String(calls), '-r', String(callsPerSecond)],
-    ...['-c', '20', '--connections', '2', '-t', '10s', '-x', '60s', '-O', 'json'],
+    ...['-c', '20', '--connections', '2', '-t', '10s', '-O', 'json'],
     address,
   ]
 }

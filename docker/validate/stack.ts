@@ -93,8 +93,7 @@ export async function stackInside(files: readonly string[], project: string): Pr
             const steps: string[] = []
             for (const command of ['backup', 'verify']) {
               const args = [...compose, 'run', '--rm', '-T', 'backup', command]
-              const last = (await docker(args, 140_000)).split('\n').filter(Boolean).at(-1)
-              steps.push(`${command}: ${last ?? 'done'}`)
+              steps.push((await docker(args, 140_000)).trim().split('\n').at(-1) ?? '')
             }
             return steps
           },

@@ -6,23 +6,11 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { type Finding, faultsOf, GRADED_BY, gradeOf } from '../../docker/validate/checks/testssl.ts'
 import { runToEnd } from '../support/child.ts'
 import { startCollector } from '../support/collector.ts'
 import { spawnGateway } from '../support/spawn-gateway.ts'
 import { hasTools, tool } from '../support/tools.ts'
-
-/** Findings of testssl worse than a note, and why they are none here. */
-const ALLOWED: Readonly<Record<string, string>> = {
-  engine_problem: 'about the scanner: its OpenSSL has no GOST',
-  cert_expirationStatus: 'the certificate of the tests is good for two days',
-  cert_notAfter: 'the certificate of the tests is good for two days',
-  cert_revocation: 'the CA of the tests has neither CRL nor OCSP',
-  DNS_CAArecord: 'localhost is in no DNS',
-  HSTS: 'for browsers that follow links; exporters have one URL, with its scheme. It is what keeps A from A+',
-  security_headers: 'for pages, and there are none here',
-  sessionresumption_ticket:
-    'openssl s_client hangs up before the ticket of TLS 1.3 has come (49 of 60 times), and testssl has none to show again',
-}
 
 /** In the order in which they are preferred. The certificate of the tests has an EC key. */
 const SUITES = {
@@ -38,32 +26,21 @@ const SUITES = {
   ],
 } as const
 
-interface Finding {
-  readonly id: string
-  readonly severity: string
-  readonly finding: string
-}
-
 // Both ports hand their connections to one TLS server: here one is enough.
 test('testssl gives an A', { timeout: 300_000 }, async (t) => {
   if (!hasTools(t, 'testssl', 'openssl')) return
   const gateway = await startGateway(t)
   const report = join(gateway.folder, 'testssl.json')
   const args = [
-    ...['--quiet', '--color', '0', '--warnings', 'off', '--openssl', tool('openssl')],
-    // All that the grade asks for, and nothing else: no clients are imitated.
-    ...['-p', '-s', '-f', '-P', '-S', '-h', '-U'],
+    ...[...GRADED_BY, '--openssl', tool('openssl')],
     // With its CA known, what is left to grade is the gateway.
     ...['--add-ca', gateway.certificate, '--jsonfile', report, gateway.grpc],
   ]
   const { stdout } = await runToEnd(tool('testssl'), args, { timeoutMs: 280_000 })
   const findings = JSON.parse(await readFile(report, 'utf8')) as Finding[]
   const by = new Map(findings.map((each) => [each.id, each.finding]))
-  const faults = findings.filter(
-    ({ id, severity }) => !['OK', 'INFO'].includes(severity) && !Object.hasOwn(ALLOWED, id),
-  )
-  assert.deepEqual(faults, [], stdout)
-  const grade = by.get('overall_grade')
+  assert.deepEqual(faultsOf(findings, true), [], stdout)
+  const grade = gradeOf(findings)
   if (grade === undefined) t.diagnostic('no grade: this testssl is older than 3.2')
   else assert.match(grade, /^A\+?$/, stdout)
   assert.match(by.get('secure_client_renego') ?? '', /not vulnerable/)

@@ -35,7 +35,7 @@ export function readAttack(output: string): Attack {
   let secondsToBan: number | undefined
   for (const line of output.split('\n')) {
     const answer = /^HTTP\/\d\.\d (\d{3})\s+([\d.]+) secs:/.exec(line)
-    const isClosed = /\berror\b.*(?:SSL|socket|reset|refused|pipe)/i.test(line)
+    const isClosed = /error.*(?:SSL|socket|reset|refused|pipe)/i.test(line)
     if (answer === null && !isClosed) continue
     const status = Number(answer?.[1] ?? 0)
     results.push(status)

@@ -21,7 +21,7 @@ export interface Handshake {
   readonly alert: number | undefined
   /** End of the certificate. */
   readonly notAfterMs: number | undefined
-  /** The last line that tells of an error. */
+  /** Why it failed. */
   readonly fault: string | undefined
 }
 
@@ -32,17 +32,18 @@ export function readHandshake(output: string): Handshake {
   const [, verified] = /^\s*Verify return code: (.+)$/m.exec(output) ?? []
   const [, alert] = /SSL alert number (\d+)/.exec(output) ?? []
   const [, end] = /NotAfter: ([^\n]+)$/m.exec(output) ?? []
-  const faults = [
-    ...output.matchAll(/^(?:verify error:(.*)|.*:error:[^:]*:(.*?)(?::\.\.|:crypto|:ssl).*)$/gm),
-  ]
-  const last = faults.at(-1)
+  const [, reason] =
+    /^verify error:(.*)$/m.exec(output) ??
+    // openssl-errors: number, "error", code, library, function, reason.
+    /^[0-9A-F]+:error:[0-9A-F]+:[^:]*:[^:]*:([^:\n]+)/m.exec(output) ??
+    []
   return {
     version,
     alpn,
     verified,
     alert: alert === undefined ? undefined : Number(alert),
     notAfterMs: end === undefined ? undefined : Date.parse(end),
-    fault: last?.[1] ?? last?.[2],
+    fault: reason,
   }
 }
 
