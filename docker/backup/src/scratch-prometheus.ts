@@ -97,7 +97,7 @@ async function withPrometheus<T>(
       missing = error.message
       resolve()
     })
-    child.once('exit', (code, signal) => {
+    child.once('close', (code, signal) => {
       end ??= `ended with ${signal ?? `exit code ${code}`}: ${lastLine(stderr)}`
       resolve()
     })
@@ -106,9 +106,9 @@ async function withPrometheus<T>(
     const own = new Prometheus(`http://${address}`)
     const limitMs = performance.now() + START_MS
     while (!(await own.isReady())) {
-      if (end !== undefined) throw new Unusable(`Prometheus does not start on the blocks: ${end}`)
       if (missing !== undefined)
         throw new StageFault('verify', `${program} cannot be started: ${missing}`)
+      if (end !== undefined) throw new Unusable(`Prometheus does not start on the blocks: ${end}`)
       if (performance.now() > limitMs)
         throw new StageFault('verify', `${program} was not ready after 10 minutes`)
       await pause(LOOK_EVERY_MS)
