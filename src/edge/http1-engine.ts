@@ -16,7 +16,7 @@ import { HTTP_PATHS, SIGNALS } from '../otlp/signal.ts'
 import type { Body, BodySink, Call, Headers, OutgoingFields } from './call.ts'
 import { Gone } from './gone.ts'
 import { contentLength } from './headers.ts'
-import type { Link, OnCall } from './link.ts'
+import { type Link, linkOf, type OnCall, setLink } from './link.ts'
 import { rpcStatusToJson } from './rpc-status.ts'
 
 /** What is left of the body of an answered request is read and dropped up to this size. */
@@ -47,7 +47,6 @@ export interface Http1EngineOptions {
 
 export class Http1Engine {
   readonly #server: Server
-  readonly #links: WeakMap<Socket, Link>
   readonly #expectsContinue: WeakSet<IncomingMessage>
   readonly #app: FastifyInstance
   readonly #options: Http1EngineOptions
@@ -58,7 +57,6 @@ export class Http1Engine {
   constructor(options: Http1EngineOptions) {
     const { headerTimeoutMs, idleTimeoutMs } = options
     this.#options = options
-    this.#links = new WeakMap()
     this.#expectsContinue = new WeakSet()
     this.#server = createServer({
       maxHeaderSize: MAX_HEADER_BYTES,
@@ -136,9 +134,9 @@ export class Http1Engine {
 
   /** Serves one connection. */
   take(socket: Socket, link: Link): void {
-    this.#links.set(socket, link)
+    setLink(socket, link)
     this.#sockets.add(socket)
-    socket.once('close', () => this.#sockets.delete(socket))
+    socket.on('close', () => this.#sockets.delete(socket))
     this.#server.emit('connection', socket)
   }
 
@@ -162,7 +160,7 @@ export class Http1Engine {
   }
 
   #linkOf(request: IncomingMessage): Link {
-    const link = this.#links.get(request.socket)
+    const link = linkOf(request.socket)
     if (link === undefined) throw new TypeError('BUG: a request on a connection nobody knows')
     return link
   }

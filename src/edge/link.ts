@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type { ClientCertificate, Peer } from '../pipeline/arrival.ts'
 import type { Call, Headers } from './call.ts'
 import { type ClientAddressSource, type IsTrusted, peerFromForwardedFor } from './client-address.ts'
@@ -12,6 +13,21 @@ export interface Link {
   readonly peer: Peer
   /** The certificate that may stand in for a token of its requests. */
   readonly certificate?: ClientCertificate | undefined
+}
+
+const LINK = Symbol('link')
+
+/**
+ * Keeps the link on its socket. A property, since an entry of a `WeakMap` for each connection costs the
+ * garbage collector several times as much.
+ */
+export function setLink(socket: Socket & { [LINK]?: Link }, link: Link): void {
+  socket[LINK] = link
+}
+
+/** What was kept for this socket; undefined for nothing. */
+export function linkOf(socket: Socket & { [LINK]?: Link }): Link | undefined {
+  return socket[LINK]
 }
 
 /** Takes the calls of a connection. */

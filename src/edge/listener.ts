@@ -13,7 +13,7 @@ import {
 import type { ClientCertificate, Peer } from '../pipeline/arrival.ts'
 import { ChallengeDoor, type Challenges } from './challenge-door.ts'
 import type { ClientAddressSource, IsTrusted } from './client-address.ts'
-import type { Link, Port } from './link.ts'
+import { type Link, linkOf, type Port, setLink } from './link.ts'
 import { peerFromAddress } from './peer.ts'
 import { parseProxyHeader } from './proxy-protocol.ts'
 import { TicketKey } from './session-tickets.ts'
@@ -98,7 +98,6 @@ export class Listener {
   readonly #ticketKey: TicketKey | undefined
   readonly #challengeDoor: ChallengeDoor | undefined
   readonly #servers: Server[] = []
-  readonly #links = new WeakMap<Socket, Link>()
   readonly #perPeer = new Map<string, number>()
   readonly #sockets = new Set<Socket>()
   #open = 0
@@ -116,7 +115,7 @@ export class Listener {
       // Where its certificate was the reason, Node ends the connection and calls it a reset.
       const code = flawOf(socket) ?? error.code ?? 'unknown'
       options.onRefused(code === 'ERR_TLS_HANDSHAKE_TIMEOUT' ? 'handshake_timeout' : 'handshake')
-      const link = this.#links.get(rawSocketOf(socket))
+      const link = linkOf(rawSocketOf(socket))
       if (link !== undefined) options.onHandshakeFailed(code, link.peer.address)
       socket.destroy()
     })
@@ -213,9 +212,9 @@ export class Listener {
 
   #onAccept(socket: Socket, port: Port): void {
     const { clientAddress, isTrusted, onRefused } = this.#options
-    socket.on('error', () => {})
+    socket.on('error', ignore)
     this.#sockets.add(socket)
-    socket.on('close', () => this.#sockets.delete(socket))
+    socket.on('close', () => this.#onClose(socket))
     const peer = peerFromAddress(socket.remoteAddress ?? '')
     if (peer === undefined) {
       // The client was gone before we looked.
@@ -259,7 +258,7 @@ export class Listener {
   }
 
   #admitConnection(socket: Socket, link: Link): void {
-    const { isTrusted, isShut, maxConnections, maxConnectionsPerPeer, onRefused, onOpen, onClose } =
+    const { isTrusted, isShut, maxConnections, maxConnectionsPerPeer, onRefused, onOpen } =
       this.#options
     const { key, address } = link.peer
     const ofPeer = this.#perPeer.get(key) ?? 0
@@ -278,32 +277,34 @@ export class Listener {
     this.#open += 1
     this.#perPeer.set(key, ofPeer + 1)
     onOpen(link.port, link.peer)
-    socket.on('close', () => {
-      this.#open -= 1
-      const left = (this.#perPeer.get(key) ?? 1) - 1
-      if (left > 0) this.#perPeer.set(key, left)
-      else this.#perPeer.delete(key)
-      onClose(link.port)
-    })
+    setLink(socket, link)
     if (this.#tls === undefined) this.#sniff(socket, link)
-    else if (this.#challengeDoor?.isWatching !== true) this.#shakeHands(socket, link)
+    else if (this.#challengeDoor?.isWatching !== true) this.#tls.emit('connection', socket)
     else {
       const onTimeout = () => {
         onRefused('handshake_timeout')
         socket.destroy()
       }
-      this.#challengeDoor.take(socket, () => this.#shakeHands(socket, link), onTimeout)
+      this.#challengeDoor.take(socket, () => this.#tls?.emit('connection', socket), onTimeout)
     }
   }
 
-  #shakeHands(socket: Socket, link: Link): void {
-    this.#links.set(socket, link)
-    this.#tls?.emit('connection', socket)
+  /** One listener for all that ends with a socket: each costs as much as what it does here. */
+  #onClose(socket: Socket): void {
+    this.#sockets.delete(socket)
+    const link = linkOf(socket)
+    if (link === undefined) return
+    const { key } = link.peer
+    this.#open -= 1
+    const left = (this.#perPeer.get(key) ?? 1) - 1
+    if (left > 0) this.#perPeer.set(key, left)
+    else this.#perPeer.delete(key)
+    this.#options.onClose(link.port)
   }
 
   #onSecure(socket: TLSSocket): void {
-    socket.on('error', () => {})
-    const link = this.#links.get(rawSocketOf(socket))
+    socket.on('error', ignore)
+    const link = linkOf(rawSocketOf(socket))
     if (link === undefined) throw new TypeError('BUG: a handshake on a connection nobody knows')
     const { certificateOf, onRefused, onHandshake, onHttp1, onHttp2 } = this.#options
     const certificate = certificateOf?.(socket, link.peer.address)
@@ -347,6 +348,9 @@ export class Listener {
     socket.on('readable', onReadable)
   }
 }
+
+/** What goes wrong with a connection shows in its end. */
+function ignore(): void {}
 
 /** Why a client certificate was not accepted, in OpenSSL's word; undefined where it was none of the reasons. */
 function flawOf({ authorizationError }: TLSSocket): string | undefined {

@@ -33,12 +33,13 @@ interface Row {
 /** Counts handshakes that succeeded. Bounded: what the ports do not speak counts as `other`. */
 export class HandshakeNumbers {
   readonly #other: Row = { version: OTHER, suite: OTHER, full: 0, resumed: 0 }
+  /** By suite: none belongs to both versions. */
   readonly #rows = new Map<string, Row>()
 
   constructor(registry: Registry) {
     for (const [version, suites] of Object.entries(SUITES)) {
       for (const suite of suites) {
-        this.#rows.set(`${version} ${suite}`, { version, suite, full: 0, resumed: 0 })
+        this.#rows.set(suite, { version, suite, full: 0, resumed: 0 })
       }
     }
     counter(
@@ -58,7 +59,8 @@ export class HandshakeNumbers {
 
   /** A handshake succeeded. */
   done({ version, suite, isResumed }: Handshake): void {
-    const row = this.#rows.get(`${version} ${suite}`) ?? this.#other
+    const known = this.#rows.get(suite)
+    const row = known?.version === version ? known : this.#other
     if (isResumed) row.resumed += 1
     else row.full += 1
   }

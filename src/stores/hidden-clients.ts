@@ -53,6 +53,8 @@ export class HiddenClients {
   /** Clients that were admitted from the address of a trusted proxy. */
   readonly #behindProxy = new Set<string>()
   #proxyAddress: string | undefined
+  /** The peer of the last connection: who hides clients is nearly all of them. */
+  #lastKey: string | undefined
   #isPublicSeen = false
   #isProxySeen = false
   #isAnybodySeen = false
@@ -69,7 +71,9 @@ export class HiddenClients {
   connected(peer: Peer): boolean {
     const { source, isTrusted, gateways } = this.#options
     if (source !== 'socket' && isTrusted(peer.address)) this.#isProxySeen = true
-    if (this.#isPublicSeen || isLoopback(peer)) return false
+    if (this.#isPublicSeen || peer.key === this.#lastKey) return false
+    this.#lastKey = peer.key
+    if (isLoopback(peer)) return false
     if (!isPrivate(peer)) this.#isPublicSeen = true
     if (this.#isAnybodySeen) return false
     this.#isAnybodySeen = true
