@@ -2,7 +2,7 @@
 import { ATTENTION, OUTCOME_COLOURS } from './colours.ts'
 import type { Section } from './dashboard.ts'
 import { lines } from './graphs.ts'
-import { HOLDER } from './selectors.ts'
+import { HOLDER, most } from './selectors.ts'
 import { table } from './table.ts'
 
 /** By holder: requests, bytes, refusals, last use. */
@@ -56,10 +56,12 @@ export function byHolder(): Section {
     {
       title: 'Requests by holder',
       meaning:
-        'Admitted requests. A line that stops: the agent is down, or refused. Spikes at regular times: many agents that export at the same second.',
+        'Admitted requests, of the twenty largest holders. A line that stops: the agent is down, or refused. Spikes at regular times: many agents that export at the same second.',
       alerts: ['TollgateAgentSilent'],
       unit: 'reqps',
-      queries: [{ expr: rate('holder', 'tollgate_token_requests_total'), legend: '{{holder}}' }],
+      queries: [
+        { expr: most(rate('holder', 'tollgate_token_requests_total')), legend: '{{holder}}' },
+      ],
     },
     { isStacked: true },
   )
@@ -69,7 +71,7 @@ export function byHolder(): Section {
       meaning:
         'Bytes of their messages, compressed as they came. Without compression in the agent they are several times as many.',
       unit: 'Bps',
-      queries: [{ expr: rate('holder', 'tollgate_token_bytes_total'), legend: '{{holder}}' }],
+      queries: [{ expr: most(rate('holder', 'tollgate_token_bytes_total')), legend: '{{holder}}' }],
     },
     { isStacked: true },
   )
@@ -96,7 +98,10 @@ export function byHolder(): Section {
     alerts: ['TollgateAgentRefused'],
     unit: 'reqps',
     queries: [
-      { expr: `${rate('holder', 'tollgate_holder_refusals_total')} > 0`, legend: '{{holder}}' },
+      {
+        expr: most(`${rate('holder', 'tollgate_holder_refusals_total')} > 0`),
+        legend: '{{holder}}',
+      },
     ],
     empty: 'nothing was refused',
   })

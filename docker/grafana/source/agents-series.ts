@@ -2,7 +2,7 @@
 import { ATTENTION } from './colours.ts'
 import type { Section } from './dashboard.ts'
 import { bars, lines } from './graphs.ts'
-import { AGENTS, CHOSEN } from './selectors.ts'
+import { AGENTS, CHOSEN, most } from './selectors.ts'
 import { table } from './table.ts'
 
 /** By device and service: who sends metrics, how many, and one of them drawn. */
@@ -48,7 +48,7 @@ export function bySeries(): Section {
         'How many series each service keeps alive. One that only grows has a label without bound, such as an id or an address: drop that attribute in the agent or the collector.',
       alerts: ['CollectorUnwatched'],
       unit: 'short',
-      queries: [{ expr: `count by (job) ({${CHOSEN}})`, legend: '{{job}}' }],
+      queries: [{ expr: most(`count by (job) ({${CHOSEN}})`), legend: '{{job}}' }],
       decimals: 0,
     },
     { isStacked: true },
@@ -70,9 +70,9 @@ export function bySeries(): Section {
   const value = lines({
     title: '$metric, as it is',
     meaning:
-      'The metric chosen at the top, summed by device and service: right for gauges that add up, such as memory in use.',
+      'The metric chosen at the top, summed by device and service, the twenty largest: right for gauges that add up, such as memory in use.',
     unit: 'short',
-    queries: [{ expr: `sum by (${labels}) ({${chosen}})`, legend: '{{job}} {{device}}' }],
+    queries: [{ expr: most(`sum by (${labels}) ({${chosen}})`), legend: '{{job}} {{device}}' }],
   })
   const rate = lines({
     title: '$metric, a second',
@@ -81,7 +81,7 @@ export function bySeries(): Section {
     unit: 'cps',
     queries: [
       {
-        expr: `sum by (${labels}) (rate({${chosen}}[$__rate_interval]))`,
+        expr: most(`sum by (${labels}) (rate({${chosen}}[$__rate_interval]))`),
         legend: '{{job}} {{device}}',
       },
     ],

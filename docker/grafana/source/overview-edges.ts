@@ -120,7 +120,7 @@ export function certificates(): Section {
       unit: 'cps',
       queries: [
         {
-          expr: rate('version, resumed', 'tollgate_tls_handshakes_total'),
+          expr: `${rate('version, resumed', 'tollgate_tls_handshakes_total')} > 0`,
           legend: '{{version}}, resumed: {{resumed}}',
         },
       ],

@@ -6,10 +6,18 @@ import { words } from './panels.ts'
 import { GATEWAY } from './selectors.ts'
 import { table } from './table.ts'
 
+/** From a holder to its page, over the same time. */
+const TO_AGENT = {
+  title: 'This holder',
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana fills it in.
+  url: '/d/tollgate-agents?var-holder=${__field.labels.holder}&${__url_time_range}',
+}
+
 /** Holders and tokens. */
 export function holders(): Section {
   const busiest = bars({
     title: 'Top holders by requests',
+    leadsTo: TO_AGENT,
     meaning:
       'The ten holders with most admitted requests in the time shown. One that dwarfs the others may need a limit, or larger batches.',
     unit: 'short',
@@ -24,6 +32,7 @@ export function holders(): Section {
   })
   const heaviest = bars({
     title: 'Top holders by bytes',
+    leadsTo: TO_AGENT,
     meaning: 'The ten holders with most bytes in the time shown, compressed as they came.',
     unit: 'bytes',
     queries: [
@@ -36,6 +45,7 @@ export function holders(): Section {
   })
   const refused = bars({
     title: 'Top holders by refusals',
+    leadsTo: TO_AGENT,
     meaning:
       'The ten holders whose requests were refused most often in the time shown, though they carried a token of theirs. The dashboard **Agents** has the reasons.',
     alerts: ['TollgateAgentRefused'],
@@ -75,7 +85,8 @@ export function holders(): Section {
         title: 'Ends in',
         expr: `(${of('tollgate_token_expires_timestamp_seconds')} - time()) / 86400`,
         unit: 'suffix: days',
-        steps: [BAD, [3, ATTENTION], [14, GOOD]],
+        // What has ended is no hurry any more: who still uses it shows under Refused.
+        steps: ['transparent', [0, BAD], [3, ATTENTION], [14, GOOD]],
         decimals: 1,
       },
       {

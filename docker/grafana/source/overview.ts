@@ -1,5 +1,5 @@
 /** Overview of the gateway: is it fine, what comes in, how does it end, and who sends it? */
-import type { Dashboard } from '@grafana/schema'
+import type { Dashboard, Panel } from '@grafana/schema'
 import { ATTENTION, BAD, GOOD } from './colours.ts'
 import { choice, dashboard, type Section } from './dashboard.ts'
 import { certificates, strangers } from './overview-edges.ts'
@@ -8,6 +8,7 @@ import { jwts, theProcess } from './overview-process.ts'
 import { latency, traffic } from './overview-traffic.ts'
 import { stat, state } from './panels.ts'
 import { GATEWAY } from './selectors.ts'
+import { table } from './table.ts'
 
 /** The first row: green, or what to look at. */
 function glance(): Section {
@@ -49,9 +50,9 @@ function glance(): Section {
   const firing = stat({
     title: 'Alerts',
     meaning:
-      'Alerts that fire now. They are the red marks in the graphs; `docs/alerts.md` says what to do about each.',
+      'Alerts that fire now, those to know only (`info`) left out. **Firing** below names them, and `docs/alerts.md` says what to do about each.',
     unit: 'none',
-    queries: [{ expr: 'count(ALERTS{alertstate="firing"}) or vector(0)' }],
+    queries: [{ expr: 'count(ALERTS{alertstate="firing",severity!="info"}) or vector(0)' }],
     steps: [GOOD, [1, BAD]],
   })
   const refused = stat(
@@ -113,7 +114,45 @@ function glance(): Section {
     empty: 'no TLS',
   })
   const all = [watched, ports, collector, firing, refused, answered, token, certificate]
-  return { bands: [{ height: 4, panels: all.map((panel) => [3, panel]) }] }
+  return {
+    bands: [
+      { height: 4, panels: all.map((panel) => [3, panel]) },
+      { height: 5, panels: [[24, firingNow()]] },
+    ],
+  }
+}
+
+/** What fires, and since when. */
+function firingNow(): Panel {
+  const labels = 'alertname, severity, job, instance, holder, token'
+  return table({
+    title: 'Firing',
+    meaning:
+      'Every alert that fires now, what it is about, and since when. `docs/alerts.md` has a section for each, with what to do. They are the red marks in the graphs.',
+    labels: {
+      alertname: 'Alert',
+      severity: 'Severity',
+      holder: 'Holder',
+      token: 'Token',
+      job: 'Job',
+      instance: 'Target',
+    },
+    columns: [
+      {
+        title: 'There',
+        expr: `max by (${labels}) (ALERTS{alertstate="firing"})`,
+        unit: 'none',
+        isHidden: true,
+      },
+      {
+        title: 'Since',
+        expr: `max by (${labels}) (ALERTS_FOR_STATE and ignoring (alertstate) ALERTS{alertstate="firing"}) * 1000`,
+        unit: 'dateTimeFromNow',
+      },
+    ],
+    sortBy: 'Severity',
+    empty: 'nothing fires',
+  })
 }
 
 /** The dashboard. */

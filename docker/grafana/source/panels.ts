@@ -66,6 +66,8 @@ export interface Look {
   readonly decimals?: number
   /** Shown in place of a figure where Prometheus has none. */
   readonly empty?: string
+  /** Where a click on a figure leads to, and the words for it. */
+  readonly leadsTo?: { readonly title: string; readonly url: string }
 }
 
 /** How a query is asked: at the end of the time range, or over all of it. */
@@ -116,7 +118,7 @@ export function thresholds([first, ...rest]: Steps): ThresholdsConfig {
   }
 }
 
-function fieldOf({ unit, steps, min, max, decimals, empty }: Look): FieldConfig {
+function fieldOf({ unit, steps, min, max, decimals, empty, leadsTo }: Look): FieldConfig {
   return {
     unit,
     color: { mode: FieldColorModeId.Thresholds },
@@ -125,6 +127,7 @@ function fieldOf({ unit, steps, min, max, decimals, empty }: Look): FieldConfig 
     ...(max === undefined ? {} : { max }),
     ...(decimals === undefined ? {} : { decimals }),
     ...(empty === undefined ? {} : { noValue: empty }),
+    ...(leadsTo === undefined ? {} : { links: [leadsTo] }),
   }
 }
 

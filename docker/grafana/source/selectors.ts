@@ -27,5 +27,8 @@ export const AGENTS = 'job=~"$job",device=~"$device"'
 /** Everything that they sent. */
 export const CHOSEN = `${AGENTS},${OF_SCRAPES}`
 
+/** So many lines can still be told apart; of more, the largest are drawn. */
+export const most = (expr: string) => `topk(20, ${expr})`
+
 /** Metrics of the gateways about the holders that are chosen at the top. */
 export const HOLDER = 'job="tollgate",holder=~"$holder"'
