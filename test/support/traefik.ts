@@ -14,6 +14,8 @@ export interface TraefikOptions {
   readonly files?: Readonly<Record<string, string>>
   /** What its Docker provider sees. */
   readonly containers?: readonly LabelledContainer[]
+  /** Port of `websecure`. Default a free one. */
+  readonly websecure?: number
   /** The ACME directory of the resolver `letsencrypt`; as shipped one that does not answer. */
   readonly acme?: { readonly directory: string; readonly caPath: string; readonly httpPort: number }
 }
@@ -59,7 +61,8 @@ export async function startTraefik(t: TestContext, options: TraefikOptions): Pro
   const dynamic = join(folder, 'dynamic')
   const socket = join(folder, 'docker.sock')
   mkdirSync(dynamic)
-  const [websecure = 0, api = 0, closed = 0, web = 0] = await freePorts(4)
+  const [free = 0, api = 0, closed = 0, web = 0] = await freePorts(4)
+  const { websecure = free } = options
   const webPort = acme?.httpPort ?? web
   // JSON is YAML.
   writeFileSync(join(dynamic, 'middlewares.yml'), JSON.stringify(MIDDLEWARES))

@@ -11,10 +11,12 @@ import { test } from 'node:test'
 import { connect } from 'node:tls'
 import { parse } from 'yaml'
 import { blueprintOf, type Way } from '../../../docker/dokploy/import.ts'
+import { shakeHands, startAcmeGateway } from '../../support/acme-gateway.ts'
 import { Child } from '../../support/child.ts'
 import { interpolate } from '../../support/dokploy-template.ts'
 import { eventually } from '../../support/eventually.ts'
 import { startGateway } from '../../support/gateway.ts'
+import { freePorts } from '../../support/otelcol.ts'
 import { NAME, startPebble } from '../../support/pebble.ts'
 import { hasTools, ROOT } from '../../support/tools.ts'
 import { startTraefik } from '../../support/traefik.ts'
@@ -98,3 +100,30 @@ for (const way of ['ports', 'passthrough'] satisfies Way[]) {
     assert.match(status, /418/)
   })
 }
+
+test("the gateway's own ACME gets through Traefik by TLS-ALPN-01, TLS passed through", async (t) => {
+  if (!hasTools(t, 'traefik', 'pebble', 'pebble-challtestsrv')) return
+  const [port = 0, websecure = 0] = await freePorts(2)
+  const pebble = await startPebble(t, { nonceReject: 0, tlsPort: websecure })
+  const { compose } = await blueprintOf('passthrough')
+  const env = `TOLLGATE_TLS_DOMAIN=${NAME}\nGRAFANA_ADMIN_PASSWORD=unused`
+  const { services } = parse(interpolate(compose, env)) as Services
+  const labels = services.tollgate.labels.map((label) =>
+    label.replace(/port=4318$/, `port=${port}`),
+  )
+  const containers = [{ name: 'tollgate', labels, address: '127.0.0.1', ports: [port] }]
+  const traefik = await startTraefik(t, { containers, websecure })
+  await eventually(
+    async () => (await traefik.rawData()).tcpRouters?.['tollgate@docker'],
+    'a router',
+  )
+  await using gateway = await startAcmeGateway(pebble, 'tls-alpn-01', {
+    TOLLGATE_HTTP_LISTEN: `127.0.0.1:${port}`,
+    TOLLGATE_CLIENT_ADDRESS: 'proxy-protocol',
+    TOLLGATE_TRUSTED_PROXIES: '127.0.0.1',
+  })
+  await gateway.logged('certificate_issued', 1)
+  const socket = await shakeHands(`127.0.0.1:${websecure}`, { ca: await pebble.root() })
+  assert.ok(socket.authorized)
+  socket.destroy()
+})
