@@ -2,12 +2,12 @@
  * A Docker engine of a test's own, in a network namespace of its own: bridges, firewall rules and
  * published ports are there, and nothing of the machine is touched. It has no way out to the internet.
  */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { Child, type ChildOptions, type Exit, runToEnd } from './child.ts'
-import { hasTools, ROOT, tool } from './tools.ts'
+import { findTool, hasTools, ROOT, tool } from './tools.ts'
 
 /** Debian's client and engine are of one version; another client that comes first in PATH may be newer. */
 export const DOCKER = '/usr/bin/docker'
@@ -114,9 +114,10 @@ async function launch({ folder, dataRoot, namespace, lock, flags }: Launch): Pro
   const daemon = new Child(program, args)
   const env = {
     ...process.env,
+    PATH: `${dirname(DOCKER)}:${process.env.PATH}`,
     DOCKER_HOST: socket,
     DOCKER_BUILDKIT: '1',
-    DOCKER_CONFIG: join(folder, 'client'),
+    DOCKER_CONFIG: await layOutClient(folder),
   }
   const attempt = (given: readonly string[], options: RunOptions = {}) =>
     runToEnd(DOCKER, given, { timeoutMs: 120_000, ...options, env: { ...env, ...options.env } })
@@ -159,6 +160,15 @@ async function launch({ folder, dataRoot, namespace, lock, flags }: Launch): Pro
       if (namespace !== undefined) await ip('netns', 'delete', namespace)
     },
   }
+}
+
+/** The settings of clients: Compose is there as `docker compose`, where it is installed. */
+async function layOutClient(folder: string): Promise<string> {
+  const plugins = join(folder, 'client', 'cli-plugins')
+  await mkdir(plugins, { recursive: true })
+  const compose = findTool('docker-compose')
+  if (compose !== undefined) await symlink(compose, join(plugins, 'docker-compose'))
+  return join(folder, 'client')
 }
 
 function successOf({ code, stdout, stderr }: Ended, what: string): string {

@@ -1,4 +1,5 @@
 /** Somebody on the other side of the server's network interface: a namespace with a cable to an engine's. */
+import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { runToEnd } from './child.ts'
 import type { Ended, Engine } from './docker-engine.ts'
@@ -59,6 +60,19 @@ export async function addOutsider(t: TestContext, engine: Engine): Promise<Outsi
       return runToEnd(first, rest, { timeoutMs: 300_000 })
     },
   }
+}
+
+/** The TCP ports that are open for this outsider. `flags` are nmap's: which ports, and -6 for IPv6. */
+export async function openPorts(
+  outsider: Outsider,
+  address: string,
+  flags: readonly string[],
+): Promise<readonly number[]> {
+  const scan = ['-Pn', '-n', '-sT', '-T4', '--max-retries=2', '--host-timeout=240s', '-oG', '-']
+  const { code, stdout, stderr } = await outsider.run(tool('nmap'), ...scan, ...flags, address)
+  assert.equal(code, 0, stderr)
+  assert.match(stdout, /1 host up/, stdout)
+  return [...stdout.matchAll(/(\d+)\/open\/tcp/g)].map(([, port]) => Number(port))
 }
 
 async function addAddresses(

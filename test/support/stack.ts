@@ -10,6 +10,8 @@ import { ROOT } from './tools.ts'
 
 export interface Stack {
   readonly engine: Engine
+  /** The folder of compose.yml. */
+  readonly folder: string
   /** Runs `docker compose …` in the folder of the stack. Throws where it fails. */
   compose(...args: string[]): Promise<string>
   /** A `host:port` of the test's own for a port of a service that is not published. */
@@ -20,12 +22,38 @@ export interface Stack {
   readonly token: string
 }
 
-export interface StackOptions {
-  /** Further compose files, in the folder of compose.yml. */
-  readonly files?: readonly string[]
-  /** Content of tollgate.env. */
-  readonly gateway?: Readonly<Record<string, string>>
+/** What `docker inspect` says of a container, as far as tests ask. */
+export interface Inspected {
+  readonly Name: string
+  readonly Config: { readonly User: string }
+  readonly HostConfig: {
+    readonly ReadonlyRootfs: boolean
+    readonly CapDrop: readonly string[]
+    readonly SecurityOpt: readonly string[]
+    readonly Memory: number
+    readonly NanoCpus: number
+    readonly PidsLimit: number
+    readonly LogConfig: { readonly Config: Readonly<Record<string, string>> }
+  }
+  readonly NetworkSettings: {
+    readonly Networks: Readonly<
+      Record<string, { readonly IPAddress: string; readonly GlobalIPv6Address: string }>
+    >
+  }
+  readonly State: { readonly Running: boolean; readonly ExitCode: number }
 }
+
+export interface StackOptions {
+  /** Further compose files, in the folder of compose.yml. Default those of a certificate in files. */
+  readonly files?: readonly string[]
+  /** What .env has besides. */
+  readonly settings?: Readonly<Record<string, string>>
+  /** Does something before the first command, such as putting files into the folder of compose.yml. */
+  readonly prepare?: (engine: Engine, folder: string) => Promise<void>
+}
+
+/** The compose files of a stack that has its certificate from files. */
+export const WITH_CERTIFICATE: readonly string[] = ['compose.certificates.yml']
 
 /**
  * What is not here: Grafana, whose image cannot be had, and the right to allow more open files than
@@ -58,15 +86,16 @@ export async function startStack(t: TestContext, options: StackOptions = {}): Pr
   ] as const)
     await cp(from, join(folder, 'certificates', to))
   await chown(join(folder, 'certificates', 'tls.key'), GATEWAY_USER, GATEWAY_USER)
-  const files = ['compose.yml', 'compose.certificates.yml', ...(options.files ?? []), 'absent.yml']
+  const files = ['compose.yml', ...(options.files ?? WITH_CERTIFICATE), 'absent.yml']
   await writeFile(join(folder, 'absent.yml'), ABSENT)
   await writeSettings(join(folder, '.env'), {
     COMPOSE_FILE: files.join(':'),
     TOLLGATE_DOMAIN: 'localhost',
     TOLLGATE_CERTIFICATES: './certificates',
     GRAFANA_ADMIN_PASSWORD: 'not-used-here',
+    ...options.settings,
   })
-  await writeSettings(join(folder, 'tollgate.env'), options.gateway ?? {})
+  await options.prepare?.(engine, folder)
   const compose = (...args: string[]) => engine.compose(args, { cwd: folder })
   const create = ['token', 'create', '--holder', 'web-shop', '--expires-in', '90d']
   const printed = await compose('run', '--rm', '--no-deps', 'tollgate', ...create)
@@ -80,6 +109,7 @@ export async function startStack(t: TestContext, options: StackOptions = {}): Pr
   }
   return {
     engine,
+    folder,
     compose,
     caPem,
     token,
@@ -96,4 +126,10 @@ export async function startStack(t: TestContext, options: StackOptions = {}): Pr
 function writeSettings(path: string, settings: Readonly<Record<string, string>>): Promise<void> {
   const lines = Object.entries(settings).map(([name, value]) => `${name}=${value}\n`)
   return writeFile(path, lines.join(''))
+}
+
+/** All containers of the stack, stopped ones too. */
+export async function inspected({ engine, compose }: Stack): Promise<readonly Inspected[]> {
+  const ids = (await compose('ps', '--all', '--quiet')).trim().split('\n')
+  return JSON.parse(await engine.docker(['inspect', ...ids]))
 }

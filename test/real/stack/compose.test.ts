@@ -10,18 +10,26 @@ import { cp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { parse } from 'yaml'
+import { runToEnd } from '../../support/child.ts'
 import { reach } from '../../support/docker-reach.ts'
 import { eventually } from '../../support/eventually.ts'
-import { addOutsider, type Outsider, SERVER } from '../../support/outsider.ts'
+import { addOutsider, openPorts, SERVER } from '../../support/outsider.ts'
 import { ask, query } from '../../support/prometheus.ts'
 import { startSdkAgent } from '../../support/sdk-agent.ts'
-import { hasStack, type Stack, startStack } from '../../support/stack.ts'
-import { ROOT, tool } from '../../support/tools.ts'
+import { hasStack, inspected, type Stack, startStack } from '../../support/stack.ts'
+import { ROOT } from '../../support/tools.ts'
 
 const PUBLISHED = [4317, 4318]
 /** What a stack like this one has open when it is put together carelessly. */
 const INNER_PORTS = [3000, 8888, 8889, 9090, 9093, 9100, 9115, 9464, 9466, 13133]
 const TWO_SCRAPES_MS = 60_000
+
+/** Commands of docs/compose.md that cannot be run here. */
+const NOT_RUN: Readonly<Record<string, string>> = {
+  'docker compose build':
+    'the engine has no way out; image.test.ts builds with the same Dockerfile',
+  'docker compose build --pull': 'the engine has no way out',
+}
 
 test('the stack takes what agents send, watches itself, and shows nobody else anything', async (t) => {
   if (!hasStack(t, 'nmap', 'curl', 'ip')) return
@@ -154,6 +162,20 @@ test('the stack takes what agents send, watches itself, and shows nobody else an
     }
   })
 
+  await t.test('the commands of the page about it work', async (t) => {
+    const page = await readFile(join(ROOT, 'docs/compose.md'), 'utf8')
+    const commands = [...page.matchAll(/```sh\n(.*?)```/gs)]
+      .flatMap(([, block = '']) => block.trim().split('\n'))
+      .filter((line) => line.startsWith('docker compose '))
+    assert.ok(commands.length > 8, `${commands.length} commands`)
+    for (const command of Object.keys(NOT_RUN)) assert.ok(commands.includes(command), command)
+    for (const command of commands) {
+      const why = NOT_RUN[command]
+      if (why === undefined) await runAsUser(stack, command)
+      else t.diagnostic(`${command}: not run, ${why}`)
+    }
+  })
+
   await t.test('the gateway sees the addresses clients have, over IPv4 and IPv6', async (t) => {
     const stranger = await addOutsider(t, stack.engine)
     const wrong = ['-H', 'authorization: Bearer tg_wrong', '-H', 'content-type: application/json']
@@ -186,7 +208,7 @@ test('the stack takes what agents send, watches itself, and shows nobody else an
   )
 
   await t.test('what is missing in .env is named, and nothing is started', async () => {
-    const folder = join(stack.engine.folder, 'docker')
+    const { folder } = stack
     await rm(join(folder, '.env'))
     const start = () => stack.compose('up', '--detach')
     await assert.rejects(start, /TOLLGATE_DOMAIN.*the name by which agents call the gateway/)
@@ -194,26 +216,6 @@ test('the stack takes what agents send, watches itself, and shows nobody else an
     await assert.rejects(start, /TOLLGATE_DOMAIN|TOLLGATE_ACME_TERMS|GRAFANA_ADMIN_PASSWORD/)
   })
 })
-
-interface Inspected {
-  readonly Name: string
-  readonly Config: { readonly User: string }
-  readonly HostConfig: {
-    readonly ReadonlyRootfs: boolean
-    readonly CapDrop: readonly string[]
-    readonly SecurityOpt: readonly string[]
-    readonly Memory: number
-    readonly NanoCpus: number
-    readonly PidsLimit: number
-    readonly LogConfig: { readonly Config: Readonly<Record<string, string>> }
-  }
-  readonly NetworkSettings: {
-    readonly Networks: Readonly<
-      Record<string, { readonly IPAddress: string; readonly GlobalIPv6Address: string }>
-    >
-  }
-  readonly State: { readonly Running: boolean; readonly ExitCode: number }
-}
 
 interface Target {
   readonly health: string
@@ -224,11 +226,6 @@ interface Group {
   readonly rules: readonly { readonly name: string; readonly health: string }[]
 }
 
-async function inspected({ engine, compose }: Stack): Promise<readonly Inspected[]> {
-  const ids = (await compose('ps', '--all', '--quiet')).trim().split('\n')
-  return JSON.parse(await engine.docker(['inspect', ...ids]))
-}
-
 async function auditLog({ engine }: Stack): Promise<string> {
   const volume = ['volume', 'inspect', '--format={{.Mountpoint}}', 'tollgate_tollgate-log']
   const folder = (await engine.docker(volume)).trim()
@@ -236,20 +233,18 @@ async function auditLog({ engine }: Stack): Promise<string> {
   return stdout
 }
 
-async function openPorts(
-  outsider: Outsider,
-  address: string,
-  flags: readonly string[],
-): Promise<readonly number[]> {
-  const scan = ['-Pn', '-n', '-sT', '-T4', '--max-retries=2', '--host-timeout=240s', '-oG', '-']
-  const { code, stdout, stderr } = await outsider.run(tool('nmap'), ...scan, ...flags, address)
-  assert.equal(code, 0, stderr)
-  assert.match(stdout, /1 host up/, stdout)
-  return [...stdout.matchAll(/(\d+)\/open\/tcp/g)].map(([, port]) => Number(port))
-}
-
 /** The one number that comes back; undefined for none or several. */
 async function numberOf(prometheus: string, expr: string): Promise<number | undefined> {
   const [first, ...more] = await query(prometheus, expr)
   return first === undefined || more.length > 0 ? undefined : Number(first.value[1])
+}
+
+/** Runs a line in a shell, in the folder of compose.yml. Throws where it fails. */
+async function runAsUser({ folder, engine }: Stack, line: string): Promise<void> {
+  const { code, stdout, stderr } = await runToEnd('sh', ['-euc', line], {
+    cwd: folder,
+    env: engine.env,
+    timeoutMs: 120_000,
+  })
+  assert.equal(code, 0, `${line}:\n${stdout}\n${stderr}`)
 }
