@@ -18,6 +18,8 @@ export interface Question {
   readonly asked: 'now' | 'over time' | 'label values'
   /** Of which label, for label values. */
   readonly label?: string
+  /** Labels that the legend or the columns show: they have to be there. */
+  readonly shown?: readonly string[]
 }
 
 /** A dashboard as it lies in its file. */
@@ -59,9 +61,22 @@ export function questionsOf(dashboard: Dashboard): Question[] {
       where: `${title}: ${panel.title} ${text(target, 'refId')}`,
       expr: text(target, 'expr'),
       asked: target.instant === true ? ('now' as const) : ('over time' as const),
+      shown: [...text(target, 'legendFormat').matchAll(/\{\{(\w+)\}\}/g)]
+        .map(([, label = '']) => label)
+        // The first question of a table has all of its labels.
+        .concat(text(target, 'refId') === 'A' ? columnsOf(panel) : []),
     })),
   )
   return [...annotations, ...variables, ...panels]
+}
+
+/** The columns of a table that are labels; none for other panels. */
+function columnsOf({ transformations = [] }: Panel): string[] {
+  const renamed = transformations.map(
+    ({ options }) =>
+      (options as { renameByName?: Readonly<Record<string, string>> }).renameByName ?? {},
+  )
+  return renamed.flatMap((names) => Object.keys(names)).filter((name) => !name.startsWith('Value'))
 }
 
 function text(from: unknown, field: string): string {

@@ -203,10 +203,10 @@ async function untilAnswered(prometheus: string, questions: readonly Question[])
   }
 }
 
-/** Whether something comes. What a variable offers is what later questions are filled in with. */
+/** Whether figures come, with the labels that are shown. What a variable offers is what later questions are filled in with. */
 async function hasAnswer(
   prometheus: string,
-  { where, expr, asked, label = '' }: Question,
+  { where, expr, asked, label = '', shown = [] }: Question,
   values: Record<string, string>,
 ): Promise<boolean> {
   if (asked === 'label values') {
@@ -228,8 +228,9 @@ async function hasAnswer(
     prometheus,
     `${path}&query=${question}`,
   )
+  const hasLabels = shown.every((name) => result.some(({ metric }) => name in metric))
   const figures = result.flatMap(({ value, values: many }) => many ?? (value ? [value] : []))
-  return figures.some(([, figure]) => figure !== 'NaN')
+  return hasLabels && figures.some(([, figure]) => figure !== 'NaN')
 }
 
 async function labelValues(prometheus: string, match: string, label: string): Promise<string[]> {
