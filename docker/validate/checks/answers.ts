@@ -36,7 +36,7 @@ export function judgeRedirects(asked: readonly Asked[], byHand: string): Row {
     ({ outcome }) =>
       'answer' in outcome && outcome.answer.httpStatus >= 300 && outcome.answer.httpStatus < 400,
   )
-  const answers = asked.filter(({ outcome }) => 'answer' in outcome).length
+  const answers = answered(asked).length
   const figure =
     wrong.length > 0
       ? wrong.map(({ what, outcome }) => `${what}: ${shortly(outcome)}`).join(', ')
@@ -55,7 +55,7 @@ export function judgeMetricsPage(asked: readonly Asked[], byHand: string): Row {
   const figure = (open.length > 0 ? open : asked)
     .map(({ what, outcome }) => `${what}: ${shortly(outcome)}`)
     .join(', ')
-  return judged(NAME, expected, asked.length > 0 && open.length === 0, figure, byHand)
+  return judged(NAME, expected, answered(asked).length > 0 && open.length === 0, figure, byHand)
 }
 
 /** No answer names the inside: a known name, or any address with a port. */
@@ -73,8 +73,14 @@ export function judgeSecrets(
       /\b(?:\d{1,3}\.){3}\d{1,3}:\d+\b/.exec(text)?.[0]
     return found === undefined ? [] : [`${what}: ${found}`]
   })
-  const figure = told.length > 0 ? told.join(', ') : `${asked.length} answers looked through`
-  return judged(NAME, expected, asked.length > 0 && told.length === 0, figure, byHand)
+  const count = answered(asked).length
+  const figure = told.length > 0 ? told.join(', ') : `${count} answers looked through`
+  return judged(NAME, expected, count > 0 && told.length === 0, figure, byHand)
+}
+
+/** Whoever is not there tells nothing, which is no merit. */
+function answered(asked: readonly Asked[]): readonly Asked[] {
+  return asked.filter(({ outcome }) => 'answer' in outcome)
 }
 
 function textOf({ headers, trailers, body }: Answer): string {

@@ -56,7 +56,7 @@ function argsOf({ triedPorts, openPorts }: Target, address: string): string[] {
       : ['-p', [...new Set([...openPorts, ...triedPorts])].join(',')]
   const isV6 = address.includes(':')
   // Asking each service what it is takes 20 s: over one of the two families is enough.
-  return [...(isV6 ? ['-6'] : ['-sV']), '-n', '-Pn', ...tried, address]
+  return [...(isV6 ? ['-6'] : ['-sV', '--version-light']), '-n', '-Pn', ...tried, address]
 }
 
 export const portsCheck: Check = {

@@ -49,6 +49,7 @@ test('one redirect is one too many, and no answer at all is no proof', () => {
 test('a page of metrics fails, whatever its status says', () => {
   assert.equal(judgeMetricsPage(asked(http(404)), '').status, 'pass')
   assert.equal(judgeMetricsPage(asked(http(200)), '').status, 'fail')
+  assert.equal(judgeMetricsPage(asked(FAULT), '').status, 'fail')
   const page = http(404, {}, '# HELP up Whether.\n')
   assert.equal(judgeMetricsPage(asked(page), '').status, 'fail')
 })
@@ -56,6 +57,7 @@ test('a page of metrics fails, whatever its status says', () => {
 test('an address of the inside in head or body is found', () => {
   const quiet = http(503, {}, 'the collector is away')
   assert.equal(judgeSecrets(asked(quiet), ['collector:4317'], '').status, 'pass')
+  assert.equal(judgeSecrets(asked(FAULT), [], '').status, 'fail')
   const told = http(502, {}, 'connect ECONNREFUSED 10.0.3.7:4317')
   assert.equal(judgeSecrets(asked(told), [], '').status, 'fail')
   const named = http(502, { via: 'collector:4317' })
