@@ -133,7 +133,8 @@ export function asDeployed({ compose, domains }: Imported, appName: string): str
     services: Record<string, DeployedService>
     networks?: unknown
   }
-  for (const service of Object.values(parsed.services)) service.networks = [appName]
+  for (const service of Object.values(parsed.services))
+    service.networks = [...(service.networks ?? []), appName]
   parsed.networks = { [appName]: { name: appName, external: true } }
   for (const { serviceName, host, port } of domains) {
     const service = parsed.services[serviceName]
