@@ -2,8 +2,8 @@
  * A real Prometheus with the configuration as it is shipped: it scrapes a gateway, a collector about
  * itself, the exporters and itself, works out every rule, and an alert fires and resolves.
  *
- * What agents sent is a stand-in: the collector that tests build has no Prometheus exporter. Its page
- * is as the README of that exporter describes it, with host.name as a constant label.
+ * What agents sent is a stand-in, because it has to be hostile too: agents that call themselves by our
+ * jobs and write what only rules write. A real collector's page is in stack/dashboards.test.ts.
  */
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'

@@ -7,6 +7,7 @@ import { parse } from 'yaml'
 import { PROVISIONED } from '../../../docker/grafana/source/dashboard.ts'
 import { PROMETHEUS } from '../../support/alert-rules.ts'
 import { GRAFANA } from '../../support/dashboards.ts'
+import { ROOT } from '../../support/tools.ts'
 
 /** As documented under Administration, Provision Grafana, Data sources. */
 const OF_A_DATA_SOURCE = [
@@ -66,4 +67,14 @@ test('the dashboards are read from one folder, and are not saved over from the b
   assert.equal(provider.type, 'file')
   assert.equal(provider.allowUiUpdates, false)
   assert.equal(provider.options.path, '/etc/grafana/dashboards')
+})
+
+test('the stack mounts both folders, in the Grafana whose types the dashboards have', () => {
+  const { services } = parse(readFileSync(join(ROOT, 'docker/compose.yml'), 'utf8'))
+  const { image, volumes } = services.grafana
+  assert.ok(volumes.includes('./grafana/provisioning:/etc/grafana/provisioning:ro'))
+  assert.ok(volumes.includes('./grafana/dashboards:/etc/grafana/dashboards:ro'))
+  const schema = join(ROOT, 'node_modules/@grafana/schema/package.json')
+  const { version } = JSON.parse(readFileSync(schema, 'utf8'))
+  assert.equal(image, `grafana/grafana:${version}`)
 })
