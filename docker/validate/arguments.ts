@@ -39,8 +39,7 @@ From
                         requests, for those over the rate, for the honest agent beside an attack
 
 The stack
-  --compose FILE        default docker/compose.yml; may be repeated
-  --project NAME        default tollgate
+  --compose FOLDER      of compose.yml and its .env, default docker
 
 Output
   --json                for machines
@@ -73,8 +72,8 @@ export type Where =
   | {
       readonly mode: 'stack'
       readonly server: ServerWish
-      readonly files: readonly string[]
-      readonly project: string
+      /** Of compose.yml. */
+      readonly folder: string
     }
 
 export interface Wish {
@@ -118,8 +117,7 @@ const OPTIONS = {
   'agent-address': TEXT,
   bare: FLAG,
   stack: FLAG,
-  compose: TEXTS,
-  project: { type: 'string', default: 'tollgate' },
+  compose: { type: 'string', default: 'docker' },
   json: FLAG,
   commands: FLAG,
   strict: FLAG,
@@ -179,8 +177,7 @@ function whereOf(values: Values): Where {
   }
   const server = serverOf(values)
   if (!values.stack) return { mode: 'server', server }
-  const files = values.compose.length > 0 ? values.compose : ['docker/compose.yml']
-  return { mode: 'stack', server, files, project: values.project }
+  return { mode: 'stack', server, folder: resolve(values.compose) }
 }
 
 function serverOf(values: Values): ServerWish {

@@ -25,7 +25,7 @@ async function open(where: Where): Promise<Opened> {
   const target =
     where.mode === 'server'
       ? await serverTarget(where.server)
-      : await stackTarget(where.server, () => stackInside(where.files, where.project))
+      : await stackTarget(where.server, () => stackInside(where.folder))
   return { target, [Symbol.asyncDispose]: async () => {} }
 }
 
@@ -44,7 +44,10 @@ async function validate(wish: Wish): Promise<number> {
   console.error(`Going to check ${where}, one after another:`)
   for (const line of planOf(checks, target, wish.leave)) console.error(`  ${line}`)
   console.error('')
-  const rows = await runChecks(checks, target, wish.leave, () => isStopped)
+  const rows = await runChecks(checks, target, wish.leave, {
+    isStopped: () => isStopped,
+    begins: (check) => console.error(`${check} …`),
+  })
   console.log(wish.isJson ? jsonOf(where, rows) : tableOf(rows, wish.hasCommands))
   return exitCodeOf(rows, wish.isStrict)
 }

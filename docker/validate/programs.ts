@@ -30,16 +30,20 @@ export interface Said {
   readonly stderr: string
 }
 
-/** Runs a program to its end, in the top folder of the repository. Throws where it is not there, or takes longer than `timeoutMs`. */
+/** Runs a program to its end, in the top folder of the repository unless told otherwise. Throws where it is not there, or takes longer than `timeoutMs`. */
 export async function run(
   program: Program,
   args: readonly string[],
-  options: { readonly timeoutMs: number; readonly env?: Readonly<Record<string, string>> },
+  options: {
+    readonly timeoutMs: number
+    readonly env?: Readonly<Record<string, string>>
+    readonly cwd?: string
+  },
 ): Promise<Said> {
   const path = findTool(program)
   if (path === undefined) throw new Error(`${program} is not installed: ${INSTALL[program]}`)
   return await runToEnd(path, args, {
-    cwd: ROOT,
+    cwd: options.cwd ?? ROOT,
     timeoutMs: options.timeoutMs,
     env: { ...process.env, ...options.env },
   })

@@ -1,5 +1,4 @@
 /** What can be seen and done inside of the compose stack on this machine, by docker compose. */
-import { resolve } from 'node:path'
 import { bansIn } from './inside-answers.ts'
 import { commandLine, run } from './programs.ts'
 import type { Inside, Sample, Usage } from './target.ts'
@@ -46,28 +45,31 @@ export function usageIn(lines: string, machineBytes: number): readonly Usage[] {
     })
 }
 
-/** `files` are the compose files, in their order. */
-export async function stackInside(files: readonly string[], project: string): Promise<Inside> {
-  const compose = ['compose', ...files.flatMap((file) => ['-f', resolve(file)]), ...['-p', project]]
+/**
+ * `folder` is that of compose.yml and its .env, which may name further files. Throws where nothing of
+ * the stack runs.
+ */
+export async function stackInside(folder: string): Promise<Inside> {
   const docker = async (args: readonly string[], timeoutMs = 60_000) => {
-    const { code, stdout, stderr } = await run('docker', args, { timeoutMs })
+    const { code, stdout, stderr } = await run('docker', args, { timeoutMs, cwd: folder })
     if (code !== 0)
       throw new Error(`${commandLine('docker', args)} ended with ${code}: ${stderr.slice(-500)}`)
     return stdout
   }
+  const byHand = (args: readonly string[]) => `cd ${folder} && ${commandLine('docker', args)}`
   const promtool = (expr: string) => [
-    ...['exec', '-T', 'prometheus', 'promtool', 'query', 'instant', '-o', 'json'],
+    ...['compose', 'exec', '-T', 'prometheus', 'promtool', 'query', 'instant', '-o', 'json'],
     ...['http://127.0.0.1:9090', expr],
   ]
-  const services = (await docker([...compose, 'ps', '--services'])).split('\n').filter(Boolean)
-  if (services.length === 0) throw new Error(`nothing of the project ${project} runs`)
+  const services = (await docker(['compose', 'ps', '--services'])).split('\n').filter(Boolean)
+  if (services.length === 0) throw new Error(`nothing of the stack in ${folder} runs`)
   return {
     async query(expr) {
-      return JSON.parse(await docker([...compose, ...promtool(expr)])) as readonly Sample[]
+      return JSON.parse(await docker(promtool(expr))) as readonly Sample[]
     },
-    queryByHand: (expr) => commandLine('docker', [...compose, ...promtool(expr)]),
+    queryByHand: (expr) => byHand(promtool(expr)),
     async usage() {
-      const ids = (await docker([...compose, 'ps', '-q'])).split('\n').filter(Boolean)
+      const ids = (await docker(['compose', 'ps', '-q'])).split('\n').filter(Boolean)
       const total = Number(await docker(['info', '--format', '{{.MemTotal}}']))
       return usageIn(
         await docker(['stats', '--no-stream', '--format', '{{json .}}', ...ids]),
@@ -77,22 +79,22 @@ export async function stackInside(files: readonly string[], project: string): Pr
     usageByHand: 'docker stats --no-stream',
     async bans() {
       return bansIn(
-        await docker([...compose, 'exec', '-T', 'tollgate', 'tollgate', 'bans', 'list', '--json']),
+        await docker(['compose', 'exec', '-T', 'tollgate', 'tollgate', 'bans', 'list', '--json']),
       )
     },
     async lift(address) {
-      await docker([...compose, 'exec', '-T', 'tollgate', 'tollgate', 'bans', 'lift', address])
+      await docker(['compose', 'exec', '-T', 'tollgate', 'tollgate', 'bans', 'lift', address])
     },
     collectorGrpc: undefined,
     unlimited: undefined,
     secrets: ['collector:4317', 'collector:4318', 'prometheus:9090', 'tollgate:9464'],
     backup: services.includes('backup')
       ? {
-          byHand: commandLine('docker', [...compose, 'run', '--rm', 'backup', 'verify']),
+          byHand: byHand(['compose', 'run', '--rm', 'backup', 'verify']),
           async run() {
             const steps: string[] = []
             for (const command of ['backup', 'verify']) {
-              const args = [...compose, 'run', '--rm', '-T', 'backup', command]
+              const args = ['compose', 'run', '--rm', '-T', 'backup', command]
               steps.push((await docker(args, 140_000)).trim().split('\n').at(-1) ?? '')
             }
             return steps

@@ -65,18 +65,29 @@ export function planOf(checks: readonly Check[], target: Target, leave: Leave): 
   })
 }
 
+/** What goes on meanwhile. */
+export interface Events {
+  readonly begins?: (check: string) => void
+  /** Asked before each check; the rest is skipped. */
+  readonly isStopped?: () => boolean
+}
+
 /** Runs them one after another. What goes wrong inside of one is a failed row; it never throws. */
 export async function runChecks(
   checks: readonly Check[],
   target: Target,
   leave: Leave,
-  isStopped: () => boolean = () => false,
+  events: Events = {},
 ): Promise<readonly Row[]> {
   const rows: Row[] = []
   for (const check of checks) {
-    const obstacle = isStopped() ? 'stopped' : obstacleTo(check, target, leave)
-    if (obstacle !== undefined) rows.push(skipped(check.name, 'is looked at', obstacle))
-    else rows.push(...(await runOne(check, target)))
+    const obstacle = events.isStopped?.() === true ? 'stopped' : obstacleTo(check, target, leave)
+    if (obstacle !== undefined) {
+      rows.push(skipped(check.name, 'is looked at', obstacle))
+      continue
+    }
+    events.begins?.(check.name)
+    rows.push(...(await runOne(check, target)))
   }
   return rows
 }
