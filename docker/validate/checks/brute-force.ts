@@ -164,7 +164,7 @@ export const bruteForceCheck: Check = {
   programs: ['siege'],
   limitSeconds: 150,
   plan: () =>
-    `tries a wrong token ${USERS * TRIES_EACH} times with siege; the address it comes from is banned afterwards`,
+    `tries a wrong token up to ${USERS * TRIES_EACH} times with siege; the address it comes from is banned afterwards`,
   async run(target) {
     const { agent } = target.sources
     const before = (await target.inside?.bans()) ?? []

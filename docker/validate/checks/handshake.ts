@@ -80,7 +80,7 @@ export function judgeDaysLeft(
   leastDays: number,
   byHand: string,
 ): Row {
-  const expected = `the certificate is good for ${leastDays} days or more`
+  const expected = `the certificate is good for ${leastDays} ${leastDays === 1 ? 'day' : 'days'} or more`
   if (notAfterMs === undefined || Number.isNaN(notAfterMs))
     return judged(NAME, expected, false, 'its end could not be read', byHand)
   const days = Math.floor((notAfterMs - wallMs) / DAY_MS)
