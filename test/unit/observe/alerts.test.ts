@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, it } from 'node:test'
+import { describe, it, test } from 'node:test'
 import { Metrics } from '../../../src/observe/metrics.ts'
 import { OUTCOMES } from '../../../src/pipeline/outcome.ts'
 import { boundsOf, PROMETHEUS, readRules, selectorsOf } from '../../support/alert-rules.ts'
@@ -106,6 +106,18 @@ describe('docs/alerts.md', () => {
         'what it means, and what to do',
       )
     })
+})
+
+test('docs/operations.md has a line for every alert, and no other', () => {
+  const page = readFileSync(join(ROOT, 'docs/operations.md'), 'utf8')
+  const rows = [...page.matchAll(/^\| \[(\w+)\]\(alerts\.md#(\w+)\) \| (\w+) \| (.+) \|$/gm)].map(
+    ([, name = '', anchor, severity]) => ({ name, anchor, severity }),
+  )
+  const expected = alerts.map(({ alert, severity }) => ({
+    ...{ name: alert, anchor: alert.toLowerCase(), severity },
+  }))
+  const byName = (a: { name: string }, b: { name: string }) => a.name.localeCompare(b.name)
+  assert.deepEqual(rows.toSorted(byName), expected.toSorted(byName))
 })
 
 describe('expressions', () => {
