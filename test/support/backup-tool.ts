@@ -51,8 +51,9 @@ export interface BackupPlace {
 /** Makes it all in a folder of its own, gone with the test. `program` is `prometheus` or `prometheus-3`. */
 export async function makePlace(t: TestContext, program = 'prometheus'): Promise<BackupPlace> {
   const folder = await mkdtemp(join(tmpdir(), 'tollgate-backup-'))
-  t.after(() => rm(folder, { recursive: true, force: true }))
   const prometheus = await createPrometheus(t, folder, program)
+  // Hooks run in this order: what else writes there may not have ended yet.
+  t.after(() => rm(folder, { recursive: true, force: true, maxRetries: 10 }))
   const state = join(folder, 'state')
   await mkdir(join(state, 'acme'), { recursive: true, mode: 0o700 })
   await writeFile(join(state, 'tokens.json'), '{"tokens":[]}\n', { mode: 0o600 })

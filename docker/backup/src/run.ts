@@ -39,12 +39,13 @@ export async function run(world: World): Promise<void> {
   }
 }
 
-/** A backup, and a verification where one is due. True where everything went well. */
+/** A backup, and a verification where one is due. True where all targets have it. */
 async function fulfil(world: World, duty: Duty<TargetKind>, metrics: Metrics): Promise<boolean> {
   const { settings, log, signal } = world
   const isCopy = duty.do === 'copy'
   const targets = world.targets.filter(({ kind }) => !isCopy || duty.to.includes(kind))
   let isSuccess = false
+  let isKept = false
   try {
     const { kept, failures } = isCopy
       ? await copyOver(world, chooseTarget(world.targets, duty.from), targets)
@@ -52,6 +53,7 @@ async function fulfil(world: World, duty: Duty<TargetKind>, metrics: Metrics): P
     for (const { fault } of failures) metrics.fail(fault.stage)
     for (const { kind } of targets) metrics.setAttempt(kind, kept.has(kind))
     isSuccess = kept.size === targets.length
+    isKept = kept.size > 0
   } catch (error) {
     signal.throwIfAborted()
     const stage = error instanceof StageFault ? error.stage : 'snapshot'
@@ -59,7 +61,7 @@ async function fulfil(world: World, duty: Duty<TargetKind>, metrics: Metrics): P
     for (const { kind } of targets) metrics.setAttempt(kind, false)
     log.error({ stage }, said(error))
   }
-  if (isSuccess) await verifyWhereDue(world, metrics)
+  if (isKept) await verifyWhereDue(world, metrics)
   metrics.setStatus(await readStatus(settings.workDirectory))
   return isSuccess
 }
