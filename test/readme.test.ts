@@ -19,14 +19,20 @@ import { ROOT } from './support/tools.ts'
 const PAGES = globSync(['*.md', 'docs/**/*.md', 'certs/*.md', 'bench/README.md'], { cwd: ROOT })
 /** Written by the bench, so it may not be there yet. */
 const MAY_BE_MISSING = new Set(['bench/RESULTS.md'])
-/** What programs and compose files are given, and no option. */
+/** What programs are given, and no option. */
 const GIVEN = ['TOLLGATE_TOKEN_ID', 'TOLLGATE_HOLDER', 'TOLLGATE_IMAGE']
+/** What the compose files ask for, from .env. */
+const ASKED = globSync('docker/compose*.yml', { cwd: ROOT }).flatMap((file) =>
+  [...readFileSync(join(ROOT, file), 'utf8').matchAll(/\$\{(TOLLGATE_\w+)/g)].map(
+    ([, name = '']) => name,
+  ),
+)
 
 describe('what the documentation names exists', () => {
   const options = new Set<string>(Object.values(OPTIONS).map(({ env }) => env))
   const variables = new Set([...options, ...SETTING_NAMES])
   for (const env of variables) if (!env.endsWith('_FILE')) variables.add(`${env}_FILE`)
-  for (const name of GIVEN) variables.add(name)
+  for (const name of [...GIVEN, ...ASKED]) variables.add(name)
   const families = new Set(familyNames())
 
   it('finds the pages', () => {
@@ -62,7 +68,7 @@ describe('what the documentation names exists', () => {
     })
 
     it(`${page}: commands`, async () => {
-      for (const { name, sub, flags } of commandsIn(text)) {
+      for (const { name, sub, flags } of commandsIn(withoutService(text))) {
         const help = await helpOf(name)
         assert.ok(help !== undefined, `there is no command tollgate ${name}`)
         if (sub !== '' && ['token', 'bans', 'rotate'].includes(name))
@@ -171,6 +177,11 @@ function withoutCode(text: string): string {
 }
 
 /** The commands of a page, with the options that follow on the same line. */
+/** `docker compose exec tollgate tollgate check`: the first is the service. */
+function withoutService(text: string): string {
+  return text.replaceAll(' tollgate tollgate ', ' tollgate ')
+}
+
 function commandsIn(text: string): { name: string; sub: string; flags: string[] }[] {
   return codeIn(text)
     .flatMap((code) => code.replaceAll('\\\n', ' ').split('\n'))

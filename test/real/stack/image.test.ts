@@ -171,9 +171,10 @@ test('what lies beside the Dockerfile and is secret does not get into an image',
   })
 })
 
-test('hadolint has nothing to say of the Dockerfile', async (t) => {
+test('hadolint has nothing to say of the Dockerfiles', async (t) => {
   if (!hasTools(t, 'hadolint')) return
-  const { code, stdout } = await runToEnd(tool('hadolint'), [join(ROOT, GATEWAY_IMAGE.dockerfile)])
+  const files = ['docker/Dockerfile', 'docker/backup/Dockerfile'].map((file) => join(ROOT, file))
+  const { code, stdout } = await runToEnd(tool('hadolint'), files)
   assert.equal(stdout, '')
   assert.equal(code, 0)
 })
