@@ -1,14 +1,13 @@
 /** systemd's own starter opens the sockets, and the gateway takes them over. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { assertAccepted } from '../support/answers.ts'
-import { Child, runToEnd } from '../support/child.ts'
+import { Child } from '../support/child.ts'
 import { Client } from '../support/client.ts'
 import { startCollector } from '../support/collector.ts'
 import { TOKEN } from '../support/spawn-gateway.ts'
@@ -70,28 +69,3 @@ for (const parent of ['on', 'off'] as const) {
     assert.deepEqual(await child.exit, { code: 0, signal: null }, child.output)
   })
 }
-
-test('systemd takes the units of the documentation', async (t) => {
-  if (!hasTools(t, 'systemd-analyze')) return
-  const pages = ['docs/deploy.md', 'docs/restarts.md']
-  const text = pages.map((page) => readFileSync(join(ROOT, page), 'utf8')).join('\n')
-  const units = [...text.matchAll(/^`\/etc\/systemd\/system\/([\w./-]+)`:\n\n```ini\n(.*?)^```/gms)]
-  const names = units.map(([, name = '']) => name)
-  assert.deepEqual(names, [
-    'tollgate.service',
-    'tollgate-grpc.socket',
-    'tollgate-http.socket',
-    'tollgate.service.d/sockets.conf',
-  ])
-  const folder = await mkdtemp(join(tmpdir(), 'tollgate-units-'))
-  t.after(() => rm(folder, { recursive: true }))
-  for (const [, name = '', text = ''] of units) {
-    // The program is not installed where this is tested.
-    const here = text.replace('/usr/bin/tollgate', process.execPath)
-    await mkdir(dirname(join(folder, name)), { recursive: true })
-    await writeFile(join(folder, name), here)
-  }
-  const paths = names.slice(0, 3).map((name) => join(folder, name))
-  const { code, stdout, stderr } = await runToEnd(tool('systemd-analyze'), ['verify', ...paths])
-  assert.deepEqual({ code, said: `${stdout}${stderr}` }, { code: 0, said: '' })
-})
