@@ -3,11 +3,12 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parse } from 'yaml'
+import { query } from '../../test/support/prometheus.ts'
 import { runTollgate } from '../../test/support/run-command.ts'
 import type { Gateway } from '../../test/support/spawn-gateway.ts'
 import { ROOT } from '../../test/support/tools.ts'
+import { bansIn } from './bans.ts'
 import { bareBackup } from './bare-backup.ts'
-import { bansIn, queryOver } from './inside-answers.ts'
 import type { Inside, Usage } from './target.ts'
 
 /** Each process by its service in the compose file, whose limits are taken. */
@@ -34,7 +35,7 @@ export function bareInside(parts: BareParts): Inside {
   const { folder, gateway, pids, prometheus, collectorGrpc, secrets } = parts
   const env = { TOLLGATE_STATE_DIR: gateway.folder }
   return {
-    query: (expr) => queryOver(`http://${prometheus}`, expr),
+    query: (expr) => query(prometheus, expr),
     queryByHand: (expr) => `promtool query instant http://${prometheus} '${expr}'`,
     async usage() {
       const limits = await limitsOfStack()

@@ -1,7 +1,8 @@
 /** What can be seen and done inside of the compose stack on this machine, by docker compose. */
-import { bansIn } from './inside-answers.ts'
+import type { Sample } from '../../test/support/prometheus.ts'
+import { bansIn } from './bans.ts'
 import { commandLine, run } from './programs.ts'
-import type { Inside, Sample, Usage } from './target.ts'
+import type { Inside, Usage } from './target.ts'
 
 const UNITS: Readonly<Record<string, number>> = {
   B: 1,

@@ -1,10 +1,5 @@
 /** The server that is looked at, and what is known of it. */
-
-/** A sample of an instant query. */
-export interface Sample {
-  readonly metric: Readonly<Record<string, string>>
-  readonly value: readonly [number, string]
-}
+import type { Sample } from '../../test/support/prometheus.ts'
 
 /** What one process or container uses, and may use. */
 export interface Usage {

@@ -1,7 +1,9 @@
 /** A span, a metric and a log over both protocols, followed to where they end. */
+
 import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { readRejection } from '../../../src/upstream/sample.ts'
+import type { Sample } from '../../../test/support/prometheus.ts'
 import type { Check } from '../check.ts'
 import {
   exportRequest,
@@ -11,7 +13,7 @@ import {
 } from '../otlp-message.ts'
 import { isTaken, type Outcome, probe, shortly } from '../probe.ts'
 import { judged, type Row, skipped } from '../row.ts'
-import type { Inside, Sample, Target } from '../target.ts'
+import type { Inside, Target } from '../target.ts'
 
 const NAME = 'arrival'
 const PROTOCOLS = ['gRPC', 'HTTP/1.1'] as const

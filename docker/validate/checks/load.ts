@@ -13,7 +13,7 @@ const POINTS: Load = { callsPerSecond: 50, pointsPerCall: 20, calls: 150 }
 const REQUESTS: Load = { callsPerSecond: 1000, pointsPerCall: 1, calls: 5000 }
 
 /** The first finds a program that has not been busy yet. */
-const ROUNDS = 4
+const ROUNDS = 3
 
 /** Of the calls that the load asks for, so many a second have to come about for it to be that load. */
 const LEAST_SHARE = 0.9
