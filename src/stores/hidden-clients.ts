@@ -88,25 +88,35 @@ export class HiddenClients {
   /** Takes note of what tokens were used from since the start, and judges. */
   look(statuses: Iterable<TokenStatus>, nowMs: number): Hidden | undefined {
     for (const { record, account } of statuses) {
-      if (account.requests > 0) this.#used(account.address, clientOf(record.holder, account))
+      if (account.requests === 0) continue
+      const clients = this.#clientsAt(account.address)
+      if (clients !== undefined && clients.size < MAX_CLIENTS)
+        clients.add(clientOf(record.holder, account))
     }
     const { source } = this.#options
     return source === 'socket' ? this.#withoutProxy(nowMs) : this.#behind(source)
   }
 
-  #used(address: string, client: string): void {
-    const peer = { key: address, address }
+  /** Who was admitted from this address; undefined where that does not matter. */
+  #clientsAt(address: string): Set<string> | undefined {
     const { source, isTrusted, gateways } = this.#options
+    // The usual case, and there may be many thousands of tokens.
+    if (source === 'socket' && this.#isPublicSeen && !gateways.has(address)) return undefined
+    const peer = { key: address, address }
     if (source !== 'socket' && isTrusted(address)) {
       this.#proxyAddress ??= address
-      if (this.#behindProxy.size < MAX_CLIENTS) this.#behindProxy.add(client)
-    } else if (isPrivate(peer)) {
-      const clients = this.#private.get(address)
-      if (clients !== undefined) {
-        if (clients.size < MAX_CLIENTS) clients.add(client)
-      } else if (this.#private.size < MAX_ADDRESSES || gateways.has(address))
-        this.#private.set(address, new Set([client]))
-    } else if (!isLoopback(peer)) this.#isPublicSeen = true
+      return this.#behindProxy
+    }
+    if (isPrivate(peer)) {
+      const known = this.#private.get(address)
+      if (known !== undefined) return known
+      if (this.#private.size >= MAX_ADDRESSES && !gateways.has(address)) return undefined
+      const clients = new Set<string>()
+      this.#private.set(address, clients)
+      return clients
+    }
+    if (!isLoopback(peer)) this.#isPublicSeen = true
+    return undefined
   }
 
   #withoutProxy(nowMs: number): Hidden | undefined {
