@@ -3,11 +3,12 @@
  * what they forbid. systemd is not the first process where tests run, so confine.py stands in for it.
  */
 import assert from 'node:assert/strict'
-import { chown, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { assertAccepted, assertRefusedWith } from '../../support/answers.ts'
+import { writeCertificate } from '../../support/certs.ts'
 import { Child, runToEnd } from '../../support/child.ts'
 import { Client, WAYS } from '../../support/client.ts'
 import { startCollector } from '../../support/collector.ts'
@@ -96,17 +97,29 @@ test('the gateway works under everything that the unit forbids', async (t) => {
   const collector = await startCollector()
   t.after(() => collector.die())
   const folder = await temporaryFolder(t)
-  const [state, logs] = [join(folder, 'state'), join(folder, 'logs')]
+  const [state = '', logs = '', tls = ''] = ['state', 'logs', 'tls'].map((name) =>
+    join(folder, name),
+  )
   const tokens = join(state, 'tokens.json')
-  for (const path of [state, logs]) await mkdir(path)
+  for (const path of [state, logs, tls]) await mkdir(path)
   await writeFile(tokens, tokenSet([{ token: TOKEN, id: 'one' }]))
   for (const path of [state, logs, tokens]) await chown(path, UID, UID)
+  // Of root, and readable by the group, as the hook for certbot leaves it.
+  const renew = async () => {
+    const { certPath, keyPath, caPem } = await writeCertificate(tls)
+    for (const path of [certPath, keyPath]) {
+      await chmod(path, 0o640)
+      await chown(path, 0, UID)
+    }
+    return caPem
+  }
+  const caPem = await renew()
   const child = new Child(
     PYTHON,
     [
       ...[join(ROOT, 'test/real/systemd/confine.py'), SERVICE, String(UID)],
       ...[`--bind=${ROOT}=/srv/app=ro`, `--bind=${state}=/srv/state=rw`],
-      ...[`--bind=${logs}=/srv/logs=rw`, '--'],
+      ...[`--bind=${logs}=/srv/logs=rw`, `--bind=${tls}=/srv/tls=ro`, '--'],
       ...[join('/srv/app', process.execPath.slice(ROOT.length)), '/srv/app/src/main.ts', 'serve'],
     ],
     {
@@ -115,6 +128,8 @@ test('the gateway works under everything that the unit forbids', async (t) => {
         PATH: '/usr/bin:/bin',
         TOLLGATE_COLLECTOR_GRPC: `http://localhost:${collector.grpcPort}`,
         TOLLGATE_TOKENS_FILE: '/srv/state/tokens.json',
+        TOLLGATE_TLS_CERT: '/srv/tls/test.pem',
+        TOLLGATE_TLS_KEY: '/srv/tls/test.key',
         TOLLGATE_STATE_DIR: '/srv/state',
         TOLLGATE_AUDIT_LOG: '/srv/logs/audit.log',
         TOLLGATE_LOG_FORMAT: 'json',
@@ -130,7 +145,6 @@ test('the gateway works under everything that the unit forbids', async (t) => {
     })
   await child.line('stderr', (line) => line.includes('"event":"listening"') || undefined)
   const { grpc = '', http = '' } = said('listening')[0] ?? {}
-  const caPem = await readFile(join(state, 'ca.pem'), 'utf8')
   const send = async (way: (typeof WAYS)[number], token: string) => {
     const client = new Client({ way, address: way === 'gRPC' ? grpc : http, caPem, token })
     try {
@@ -159,6 +173,10 @@ test('the gateway works under everything that the unit forbids', async (t) => {
   await eventually(() => said('reload').length > 0, 'the reload')
   await eventually(() => said('tokens_loaded').length > 1, 'the tokens')
   assertAccepted(await send('HTTP/2', next))
+
+  await renew()
+  await eventually(() => said('certificate_loaded').length > 1, 'the new certificate')
+  assertAccepted(await send('gRPC', next))
 
   // A new gateway is started as a child, and takes over what the state directory holds.
   const env = { TOLLGATE_STATE_DIR: state }
