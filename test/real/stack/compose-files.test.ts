@@ -36,13 +36,16 @@ interface Project {
 /** compose.yml and these, or undefined where Compose is not installed. */
 async function joined(t: TestContext, ...files: string[]): Promise<Project | undefined> {
   if (!hasTools(t, 'docker-compose')) return undefined
-  const named = ['compose.yml', ...files].flatMap((file) => ['--file', join(ROOT, 'docker', file)])
-  const asked = ['--env-file', '/dev/null', 'config', '--format', 'json']
-  const { code, stdout, stderr } = await runToEnd(tool('docker-compose'), [...named, ...asked], {
-    env: { ...process.env, ...SETTINGS },
-  })
+  const { code, stdout, stderr } = await configOf(files, SETTINGS)
   assert.equal(code, 0, stderr)
   return JSON.parse(stdout)
+}
+
+function configOf(files: readonly string[], settings: Readonly<Record<string, string>>) {
+  const named = ['compose.yml', ...files].flatMap((file) => ['--file', join(ROOT, 'docker', file)])
+  const asked = ['--env-file', '/dev/null', 'config', '--format', 'json']
+  const env = { ...process.env, ...settings }
+  return runToEnd(tool('docker-compose'), [...named, ...asked], { env })
 }
 
 const publishedBy = ({ services }: Project): readonly string[] =>
@@ -67,6 +70,24 @@ test('nothing is published but OTLP, and what a further file is there for', asyn
     const project = await joined(t, file)
     if (project === undefined) return
     assert.deepEqual(publishedBy(project), expected[basename(file)] ?? OTLP, file)
+  }
+})
+
+test('a setting that is missing or empty is named, with what is expected', async (t) => {
+  if (!hasTools(t, 'docker-compose')) return
+  for (const [name, expected, ...files] of [
+    ['TOLLGATE_DOMAIN', /the name by which agents call the gateway/],
+    ['GRAFANA_ADMIN_PASSWORD', /the password of Grafana’s first user/],
+    ['TOLLGATE_ACME_TERMS', /if you agree to the terms/, 'compose.acme.yml'],
+    ['TOLLGATE_CERTIFICATES', /the folder with tls.crt and tls.key/, 'compose.certificates.yml'],
+  ] as const) {
+    const { [name]: _, ...others } = SETTINGS
+    for (const settings of [others, { ...others, [name]: '' }]) {
+      const { code, stderr } = await configOf(files, settings)
+      assert.notEqual(code, 0, name)
+      assert.match(stderr, new RegExp(`required variable ${name} is missing a value`))
+      assert.match(stderr, expected)
+    }
   }
 })
 
