@@ -14,6 +14,7 @@ import rateLimit from '@fastify/rate-limit'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { HTTP_PATHS, SIGNALS } from '../otlp/signal.ts'
 import type { Body, BodySink, Call, Headers, OutgoingFields } from './call.ts'
+import { awaitFirstByte } from './first-byte.ts'
 import { Gone } from './gone.ts'
 import { contentLength } from './headers.ts'
 import { type Link, linkOf, type OnCall, setLink } from './link.ts'
@@ -94,9 +95,7 @@ export class Http1Engine {
         }
         options.onMisuse(isSlow ? 'slow_headers' : 'malformed')
         const isLarge = error.code === 'HPE_HEADER_OVERFLOW'
-        socket.end(
-          rawAnswer(isSlow ? 408 : isLarge ? 431 : 400, isSlow ? 'Request Timeout' : 'Bad Request'),
-        )
+        socket.end(isSlow ? TOO_SLOW : rawAnswer(isLarge ? 431 : 400, 'Bad Request'))
       },
       frameworkErrors: (_error, request, reply) => this.#onRequest(request, reply),
     })
@@ -132,12 +131,20 @@ export class Http1Engine {
     this.#server.emit('listening')
   }
 
-  /** Serves one connection. */
+  /** Serves one connection. Its parser comes with the first byte: who only shakes hands costs none. */
   take(socket: Socket, link: Link): void {
     setLink(socket, link)
     this.#sockets.add(socket)
     socket.on('close', () => this.#sockets.delete(socket))
-    this.#server.emit('connection', socket)
+    const begin = () => this.#server.emit('connection', socket)
+    if (socket.readableLength > 0) begin()
+    else {
+      awaitFirstByte(socket, this.#options.headerTimeoutMs, begin, () => {
+        this.#options.onMisuse('slow_headers')
+        socket.resume().end(TOO_SLOW)
+        setTimeout(() => socket.destroy(), LINGER_MS).unref()
+      })
+    }
   }
 
   /**
@@ -336,3 +343,5 @@ function rawAnswer(status: number, words: string): string {
   const body = rpcStatusToJson({ code: 3, message: `${words}.` })
   return `HTTP/1.1 ${status} ${words}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`
 }
+
+const TOO_SLOW = rawAnswer(408, 'Request Timeout')
