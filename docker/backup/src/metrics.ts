@@ -53,8 +53,11 @@ export class Metrics {
     return this.#registry.getMetricsAsArray().map(({ name }) => name)
   }
 
-  /** Takes over what a target holds. @throws what the target does, and changes nothing then. */
-  async readTarget(target: Target): Promise<void> {
+  /**
+   * Takes over what a target holds. Resolves with the time of its newest whole copy, in Unix
+   * milliseconds. @throws what the target does, and changes nothing then.
+   */
+  async readTarget(target: Target): Promise<number | undefined> {
     const copies = await target.list()
     const last = newest(copies)
     const labels = { target: target.kind }
@@ -62,10 +65,11 @@ export class Metrics {
     if (last === undefined) {
       this.#lastSuccess.remove(labels)
       this.#lastSize.remove(labels)
-      return
+      return undefined
     }
     this.#lastSuccess.set(labels, last.name.timeMs / 1000)
     this.#lastSize.set(labels, last.sizeBytes)
+    return last.name.timeMs
   }
 
   setStatus({ lastDurationMs, lastVerifyMs }: Status): void {

@@ -6,7 +6,7 @@ import { chooseBackup, chooseTarget } from './choose.ts'
 import { hasKey, isEncrypting } from './encryption.ts'
 import { Metrics } from './metrics.ts'
 import { type Duty, dutyAt, type Known } from './schedule.ts'
-import { newest, type Target, type TargetKind } from './target.ts'
+import type { Target, TargetKind } from './target.ts'
 import { StageFault, said } from './unusable.ts'
 import { verify } from './verify.ts'
 import { readStatus } from './work.ts'
@@ -101,8 +101,7 @@ async function readOne(
   metrics: Metrics,
 ): Promise<number | undefined> {
   try {
-    await metrics.readTarget(target)
-    return newest(await target.list())?.name.timeMs
+    return await metrics.readTarget(target)
   } catch (error) {
     metrics.fail(target.kind)
     log.warn({ target: target.kind }, `cannot be listed: ${said(error)}`)

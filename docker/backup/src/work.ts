@@ -1,12 +1,15 @@
 /** The work directory: one run at a time, room to unpack, and what is remembered of runs. */
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, statfs } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AnotherRun, takeRunLock } from '../../../src/rotation/run-lock.ts'
+import { ownMark, stateOfMark } from '../../../src/secrets/process-mark.ts'
 import { writeWhole } from './local-target.ts'
 import { StageFault, said } from './unusable.ts'
 
 const STATUS = 'status.json'
 const SCRATCH = 'scratch-'
+/** No run takes longer. */
+const SCRATCH_MS = 86_400_000
 
 /** What no listing tells. Times are Unix milliseconds. */
 export interface Status {
@@ -35,8 +38,7 @@ export async function alone<T>(workDirectory: string, act: () => Promise<T>): Pr
 }
 
 /**
- * An empty directory for as long as `use` takes, with so much room. What runs that were killed have
- * left goes first.
+ * An empty directory for as long as `use` takes, with so much room.
  *
  * @throws {StageFault} of the stage `space`.
  */
@@ -47,7 +49,7 @@ export async function withScratch<T>(
 ): Promise<T> {
   await mkdir(parent, { recursive: true, mode: 0o700 })
   await needRoom(parent, neededBytes)
-  const directory = await mkdtemp(join(parent, SCRATCH))
+  const directory = await mkdtemp(join(parent, `${SCRATCH}${await ownMark()}-`))
   try {
     return await use(directory)
   } finally {
@@ -55,10 +57,18 @@ export async function withScratch<T>(
   }
 }
 
-/** Takes away the scratch directories that killed runs left. Only while no other run is at work. */
+/** Takes away the scratch directories that killed runs left; those of runs that are at work stay. */
 export async function sweepScratch(parent: string): Promise<void> {
-  for (const name of await readdir(parent).catch(() => []))
-    if (name.startsWith(SCRATCH)) await rm(join(parent, name), { recursive: true, force: true })
+  for (const name of await readdir(parent).catch(() => [])) {
+    if (!name.startsWith(SCRATCH)) continue
+    const path = join(parent, name)
+    const state = await stateOfMark(name)
+    const { mtimeMs } = await stat(path)
+    // Of another container it is not known whether it runs.
+    const isOld = Date.now() - mtimeMs > SCRATCH_MS
+    if (state === 'ended' || (state === 'unknown' && isOld))
+      await rm(path, { recursive: true, force: true })
+  }
 }
 
 /** @throws {StageFault} where less is free. */
