@@ -43,7 +43,7 @@ export async function startFail2ban(t: TestContext, options: Fail2banOptions): P
     await server.exit
   })
   const said = async (words: string) => {
-    const isIt = new RegExp(`(?:^|\\W)${words.replaceAll(/[.[\]]/g, '\\$&')}$`)
+    const isIt = new RegExp(`(?:^|\\W)${words.replaceAll(/[.[\]]/g, '\\$&')}(?:\\s|$)`)
     await server.line('stdout', (line) => isIt.test(line) || undefined, BAN_TIMEOUT_MS)
   }
   await said("Jail 'tollgate' started")
