@@ -111,7 +111,7 @@ async function read(directory: string): Promise<Snapshot> {
         sizeBytes: stats.size,
         mode: 0o644,
         modifiedMs: stats.mtimeMs,
-        read: () => createReadStream(path, { highWaterMark: 1024 * 1024 }),
+        read: () => createReadStream(path, { highWaterMark: 256 * 1024 }),
       })
     }
   }
