@@ -6,11 +6,9 @@ import type { Config } from './config/config.ts'
 import type { CertificateReadings } from './observe/certificates.ts'
 import type { Notices } from './observe/notices.ts'
 import { FileWatch } from './secrets/file-watch.ts'
-import { inShell } from './tls/certificate-error.ts'
 import type { CertificateFacts } from './tls/credentials.ts'
-import { isFor } from './tls/names.ts'
+import { isFor, wrongHost } from './tls/names.ts'
 import { type PairSettings, pairPlacesOf } from './tls/pair-place.ts'
-import type { ServerCertificate } from './tls/server-certificate.ts'
 import { ServerCertificates } from './tls/server-certificates.ts'
 
 const DEBOUNCE_MS = 100
@@ -52,15 +50,11 @@ export async function openCertificates(
   for (const domain of config.tlsDomain) {
     if (certificates.all.some(({ facts }) => facts.chain[0] && isFor(facts.chain[0], domain)))
       continue
-    notices.certificateWarning(wrongHost(domain, certificates.all))
+    const names = certificates.all.flatMap(({ facts }) => facts.names)
+    const [file = ''] = certificates.all.map((certificate) => certificate.file)
+    notices.certificateWarning(wrongHost(domain, file, names))
   }
   return certificates
-}
-
-function wrongHost(domain: string, all: readonly ServerCertificate[]): string {
-  const names = all.flatMap(({ facts }) => facts.names).join(', ')
-  const [file = ''] = all.map((certificate) => certificate.file)
-  return `${file}: no certificate is for ${domain} (TOLLGATE_TLS_DOMAIN); clients that call it refuse it. It is for ${names}. To see it: openssl x509 -in ${inShell(file)} -noout -ext subjectAltName`
 }
 
 /** What the metrics show of the certificates. */

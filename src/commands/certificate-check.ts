@@ -6,8 +6,8 @@ import type { ClientTrust } from '../tls/client-trust.ts'
 import { systemCas, viewOfClient } from '../tls/client-view.ts'
 import { datesProblem, loadServerCredentials, type ServerCredentials } from '../tls/credentials.ts'
 import { nameOf } from '../tls/leaf-check.ts'
-import { isFor } from '../tls/names.ts'
-import { type PairPlace, pairPlacesOf } from '../tls/pair-place.ts'
+import { isFor, wrongHost } from '../tls/names.ts'
+import { mainFileOf, type PairPlace, pairPlacesOf } from '../tls/pair-place.ts'
 
 const DAY_MS = 86_400_000
 /** A certificate with less time left deserves a word. */
@@ -57,10 +57,12 @@ export async function lookAtCertificates(config: Config): Promise<{
   }
   for (const domain of config.tlsDomain) {
     const isCovered = loaded.some(({ facts: { chain } }) => chain[0] && isFor(chain[0], domain))
-    if (!isCovered) {
-      const text = `certificate: none is for ${domain} (TOLLGATE_TLS_DOMAIN); clients that call it refuse the connection`
-      findings.push({ level: 'bad', text })
-    }
+    const [place] = places
+    // Where none could be read, that was said.
+    if (isCovered || loaded.length === 0 || place === undefined) continue
+    const names = loaded.flatMap(({ facts }) => facts.names)
+    const text = `certificate: ${wrongHost(domain, mainFileOf(place), names)}`
+    findings.push({ level: 'bad', text })
   }
   findings.push(...clientFindings(loaded[0]?.clientTrust))
   return { findings, names: loaded[0]?.facts.names ?? [] }

@@ -1,6 +1,7 @@
 /** Which host names a certificate is for. */
 import type { X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
+import { inShell } from './certificate-error.ts'
 
 /** The names in a certificate, as OpenSSL writes them: `DNS:example.com`, `IP Address:192.0.2.1`. */
 export function namesOf({ subjectAltName }: X509Certificate): readonly string[] {
@@ -46,4 +47,9 @@ export class NameIndex<T> {
     const host = serverName.toLowerCase().replace(/\.$/, '')
     return this.#exact.get(host) ?? this.#wildcards.get(host.slice(host.indexOf('.') + 1))
   }
+}
+
+/** That no certificate is for a name, in words: the file of the first one, and the names of all of them. */
+export function wrongHost(domain: string, file: string, names: readonly string[]): string {
+  return `${file}: no certificate is for ${domain} (TOLLGATE_TLS_DOMAIN); clients that call it refuse it. It is for ${names.join(', ')}. To see it: openssl x509 -in ${inShell(file)} -noout -ext subjectAltName`
 }
