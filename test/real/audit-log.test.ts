@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { issueCa } from '../../src/tls/issue.ts'
-import { ATTACKERS, AUDIT_SAMPLE, HARMLESS } from '../support/audit-sample.ts'
+import { ATTACKERS, AUDIT_SAMPLE, HARMLESS, parserAssertions } from '../support/audit-sample.ts'
 import { runToEnd } from '../support/child.ts'
 import { issueClient } from '../support/client-certs.ts'
 import { startGateway, TOKEN } from '../support/gateway.ts'
@@ -65,8 +65,10 @@ test('hostile clients leave the log that is in the sample, line by line', async 
   await visit(t, path)
   await comeWithCertificate(t, folder, path)
   const lines = (await readFile(path, 'utf8')).trimEnd().split('\n').map(asSample)
-  if (process.env.TOLLGATE_WRITE_SAMPLE === '1')
+  if (process.env.TOLLGATE_WRITE_SAMPLE === '1') {
     await writeFile(AUDIT_SAMPLE, lines.map((line) => `${line}\n`).join(''))
+    await writeFile(join(AUDIT_SAMPLE, '../parser.assert'), parserAssertions(lines))
+  }
   const sample = (await readFile(AUDIT_SAMPLE, 'utf8')).trimEnd().split('\n')
   assert.deepEqual(lines.map(withoutTime), sample.map(withoutTime))
 

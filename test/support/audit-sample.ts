@@ -28,3 +28,36 @@ export const HARMLESS = {
   byHand: '203.0.113.17',
   agent: '203.0.113.18',
 } as const
+
+/** The assertions of `cscli hubtest` about a log: which lines the parser reads, and as what. */
+export function parserAssertions(lines: readonly string[]): string {
+  const results = 'results["s01-parse"]["tollgate/tollgate-logs"]'
+  const enriched = 'results["s02-enrich"]["tollgate/tollgate-whitelist"]'
+  const entries = lines.map((line) => JSON.parse(line) as Entry)
+  const isRead = ({ event }: Entry) => event === 'auth_refused'
+  return [
+    `len(${results}) == ${lines.length}`,
+    ...entries.flatMap((entry, index) => {
+      const result = `${results}[${index}]`
+      if (!isRead(entry)) return [`${result}.Success == false`]
+      return [
+        `${result}.Success == true`,
+        `${result}.Evt.Meta["log_type"] == "tollgate_refused"`,
+        `${result}.Evt.Meta["source_ip"] == "${entry.client?.ip}"`,
+        `${result}.Evt.Meta["reason"] == "${entry.reason}"`,
+        `${result}.Evt.Parsed["time_ms"] == "${entry.time}"`,
+      ]
+    }),
+    `len(${enriched}) == ${entries.filter(isRead).length}`,
+    // hubtest takes what is before == for the subject, and lets pass what has a blank in it.
+    `any(${enriched},{#.Evt.Whitelisted}) == false`,
+    '',
+  ].join('\n')
+}
+
+interface Entry {
+  readonly event: string
+  readonly reason: string
+  readonly time: number
+  readonly client?: { readonly ip: string }
+}
