@@ -8,13 +8,15 @@ import { chooseBackup, chooseTarget } from './choose.ts'
 import { newKey } from './encryption.ts'
 import { createLog } from './log.ts'
 import { prune } from './prune.ts'
-import { check, partOf, restore } from './restore.ts'
+import { check, restore } from './restore.ts'
 import { run } from './run.ts'
 import { readSettings, SETTING_NAMES } from './settings.ts'
 import { TARGET_KINDS, type TargetKind } from './target.ts'
 import { targetsOf } from './targets.ts'
+import { PARTS } from './unpack.ts'
 import { StageFault, said, Unusable } from './unusable.ts'
 import { verify } from './verify.ts'
+import { alone } from './work.ts'
 
 const HELP = `tollgate-backup: backs up, verifies and restores Prometheus and the gateway's state
 
@@ -77,14 +79,15 @@ async function main(args: readonly string[], signal: AbortSignal): Promise<numbe
   if (command === 'healthcheck') return await askHealth(settings.listen)
   const log = createLog(settings.logLevel)
   const world: World = { settings, targets: targetsOf(settings), log, signal }
-  const from = targetKind(values.from)
+  const from = oneOf('--from', TARGET_KINDS, values.from)
+  const only = oneOf('--only', PARTS, values.only)
   switch (command) {
     case 'run':
       await run(world)
       return 0
     case 'backup': {
-      const { name, failures } = await backUp(world)
-      process.stdout.write(`${name.archive}\n`)
+      const { name, kept, failures } = await backUp(world)
+      if (kept.size > 0) process.stdout.write(`${name.archive}\n`)
       return failures.length === 0 ? 0 : 1
     }
     case 'list':
@@ -101,7 +104,7 @@ async function main(args: readonly string[], signal: AbortSignal): Promise<numbe
     case 'restore': {
       const target = chooseTarget(world.targets, from)
       const name = await chooseBackup(target, wanted)
-      await restore(world, target, name, partOf(values.only))
+      await restore(world, target, name, only)
       process.stdout.write(
         `${name.archive} is in place; start what was stopped, then: tollgate-backup check\n`,
       )
@@ -141,12 +144,16 @@ function parse(args: readonly string[]) {
   }
 }
 
-function targetKind(word: string | undefined): TargetKind | undefined {
-  if (word === undefined) return undefined
-  const kind = TARGET_KINDS.find((each) => each === word)
-  if (kind === undefined)
-    throw new UsageError(`--from ${JSON.stringify(word)}: expected local or s3`)
-  return kind
+function oneOf<W extends string>(
+  option: string,
+  words: readonly W[],
+  given: string | undefined,
+): W | undefined {
+  if (given === undefined) return undefined
+  const word = words.find((each) => each === given)
+  if (word === undefined)
+    throw new UsageError(`${option} ${JSON.stringify(given)}: expected ${words.join(' or ')}`)
+  return word
 }
 
 async function list(world: World, from: TargetKind | undefined, isJson: boolean): Promise<number> {
@@ -174,11 +181,14 @@ async function pruneOf(
   isDry: boolean,
 ): Promise<number> {
   const targets = from === undefined ? world.targets : [chooseTarget(world.targets, from)]
-  for (const target of targets)
-    for (const { name } of await prune(world, target, isDry))
-      process.stdout.write(
-        `${isDry ? 'would remove' : 'removed'} ${target.where} ${name.archive}\n`,
-      )
+  const remove = async () => {
+    for (const target of targets)
+      for (const { name } of await prune(world, target, isDry))
+        process.stdout.write(
+          `${isDry ? 'would remove' : 'removed'} ${target.where} ${name.archive}\n`,
+        )
+  }
+  await (isDry ? remove() : alone(world.settings.workDirectory, remove))
   return 0
 }
 
@@ -190,8 +200,10 @@ async function makeKey(out: string | undefined): Promise<number> {
   return 0
 }
 
-async function askHealth({ port }: { readonly port: number }): Promise<number> {
-  const answer = await fetch(`http://localhost:${port}/healthz`, {
+async function askHealth({ host, port }: World['settings']['listen']): Promise<number> {
+  const isAny = host === '::' || host === '0.0.0.0'
+  const name = isAny ? 'localhost' : host.includes(':') ? `[${host}]` : host
+  const answer = await fetch(`http://${name}:${port}/healthz`, {
     signal: AbortSignal.timeout(4000),
   })
   return answer.ok ? 0 : 1

@@ -13,7 +13,7 @@ import { Prometheus } from './prometheus.ts'
 import { examine } from './scratch-prometheus.ts'
 import { giveTo, putBack, stageName, swapIn, sweepStages } from './swap.ts'
 import type { Target } from './target.ts'
-import { PARTS, type Part, unpack } from './unpack.ts'
+import { type Part, unpack } from './unpack.ts'
 import { Unusable } from './unusable.ts'
 import { alone, needRoom } from './work.ts'
 
@@ -186,13 +186,4 @@ async function answers(path: string): Promise<boolean> {
     socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
     socket.once('connect', () => socket.destroy())
   })
-}
-
-/** The words of `--only`. */
-export function partOf(word: string | undefined): Part | undefined {
-  if (word === undefined) return undefined
-  const part = PARTS.find((each) => each === word)
-  if (part === undefined)
-    throw new Unusable(`--only ${JSON.stringify(word)}: expected prometheus or gateway`)
-  return part
 }
