@@ -97,6 +97,7 @@ export async function startBare(faults: BareFaults = {}): Promise<Bare> {
     const target: Target = {
       ...{ mode: 'bare', host: 'localhost', addresses: ['127.0.0.2', '::1'], grpcPort, httpPort },
       ...{ ca: gateway.certificate, token: TOKEN, ratePerSecond: 100, burst: 200, strikes: 5 },
+      isRedirected: true,
       openPorts: [grpcPort, httpPort],
       triedPorts: [adminPort, otlpGrpc, otlpHttp, own, agents, prometheusPort],
       // Programs that cannot choose come from 127.0.0.1: the attacker.

@@ -31,12 +31,19 @@ export interface Leave {
   readonly mayBan: boolean
 }
 
+const REASONS = {
+  scan: 'more than a handful of requests',
+  load: 'thousands of requests',
+  ban: 'gets this address banned',
+} as const satisfies Record<Exclude<Effort, 'handful'>, string>
+
 /** Why a check must not be run, and undefined where it may. */
 export function refusalOf(effort: Effort, target: Target, leave: Leave): string | undefined {
   if (effort === 'handful') return undefined
-  if (target.mode === 'server' && !leave.ownsServer)
-    return 'more than a handful of requests: say --i-own-this-server'
-  if (effort === 'load' && !leave.mayLoad) return 'thousands of requests: say --full'
-  if (effort === 'ban' && !leave.mayBan) return 'gets this address banned: say --ban-me'
-  return undefined
+  const wanted = [
+    ...(effort === 'load' && !leave.mayLoad ? ['--full'] : []),
+    ...(effort === 'ban' && !leave.mayBan ? ['--ban-me'] : []),
+    ...(target.mode === 'server' && !leave.ownsServer ? ['--i-own-this-server'] : []),
+  ]
+  return wanted.length > 0 ? `${REASONS[effort]}: say ${wanted.join(' ')}` : undefined
 }

@@ -101,5 +101,7 @@ export function shortly(outcome: Outcome): string {
 export function wordsOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
-  return error.message === '' ? code || error.name : error.message
+  // What Node says of a stream whose connection never came about.
+  const [, cause] = /\(caused by: (.*)\)$/.exec(error.message) ?? []
+  return error.message === '' ? code || error.name : (cause ?? error.message)
 }

@@ -29,6 +29,7 @@ function targetOf(wish: ServerWish, addresses: readonly string[]): Target {
     ...{ ratePerSecond, burst, strikes },
     openPorts: [...new Set([grpcPort, httpPort, ...wish.openPorts])],
     triedPorts: wish.hasAllPorts ? 'all' : SEED_PORTS,
+    isRedirected: wish.connect.length > 0,
     inside: undefined,
   }
 }

@@ -55,6 +55,8 @@ export interface Target {
   readonly host: string
   /** Addresses that it is reached at: IPv4 and IPv6, without brackets. */
   readonly addresses: readonly string[]
+  /** Whether these are others than the name leads to. */
+  readonly isRedirected: boolean
   readonly grpcPort: number
   readonly httpPort: number
   /** PEM file with the CA; undefined for the system's. */

@@ -1,5 +1,7 @@
 /** What the server answers to those who have no token, ask for the wrong thing, or are curious. */
+import { GRPC_PATHS } from '../../../src/otlp/signal.ts'
 import type { Answer } from '../../../test/support/client.ts'
+import { curl, EMPTY_EXPORT } from '../by-hand.ts'
 import type { Check } from '../check.ts'
 import { exportRequest, type SentSignal } from '../otlp-message.ts'
 import { type Outcome, probe, shortly } from '../probe.ts'
@@ -124,16 +126,17 @@ export const answersCheck: Check = {
       await ask('no protobuf', 'gRPC', grpcPort, { message: Buffer.from([255, 255]) }),
     ]
     const all = [overHttp, overGrpc, ...pages, ...others]
-    const url = (port: number, path: string) => `https://${target.host}:${port}${path}`
-    const post = `curl -i -X POST -H 'content-type: application/json' -d '{}' ${url(httpPort, '/v1/traces')}`
+    const post = curl(target, httpPort, '/v1/traces', EMPTY_EXPORT)
     return [
       judgeWithoutToken(overHttp.outcome, post),
       judgeWithoutToken(
         overGrpc.outcome,
-        `grpcurl -proto docker/validate/metrics.proto ${target.host}:${grpcPort} opentelemetry.proto.collector.metrics.v1.MetricsService/Export`,
+        curl(target, grpcPort, GRPC_PATHS.traces, [
+          ...['--http2', '-H', 'content-type: application/grpc', '-H', 'te: trailers', '-d', ''],
+        ]),
       ),
-      judgeRedirects(all, `curl -i ${url(httpPort, '/')}`),
-      judgeMetricsPage(pages, `curl -i ${url(httpPort, '/metrics')}`),
+      judgeRedirects(all, curl(target, httpPort, '/')),
+      judgeMetricsPage(pages, curl(target, httpPort, '/metrics')),
       judgeSecrets(all, secretsOf(target), post),
     ]
   },

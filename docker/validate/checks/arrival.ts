@@ -2,8 +2,10 @@
 
 import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
+import { HTTP_PATHS } from '../../../src/otlp/signal.ts'
 import { readRejection } from '../../../src/upstream/sample.ts'
 import type { Sample } from '../../../test/support/prometheus.ts'
+import { curl, EMPTY_EXPORT, WITH_TOKEN } from '../by-hand.ts'
 import type { Check } from '../check.ts'
 import {
   exportRequest,
@@ -13,7 +15,7 @@ import {
 } from '../otlp-message.ts'
 import { isTaken, type Outcome, probe, shortly } from '../probe.ts'
 import { judged, type Row, skipped } from '../row.ts'
-import type { Inside, Target } from '../target.ts'
+import type { Inside } from '../target.ts'
 
 const NAME = 'arrival'
 const PROTOCOLS = ['gRPC', 'HTTP/1.1'] as const
@@ -120,7 +122,9 @@ export const arrivalCheck: Check = {
         const port = way === 'gRPC' ? target.grpcPort : target.httpPort
         const message = exportRequest(signal, { ...mark, way }, Date.now())
         const outcome = await probe(target, { way, port }, { signal, message })
-        rows.push(judgeExport(signal, way, outcome, byHandOf(target, signal)))
+        const more = [...WITH_TOKEN, ...EMPTY_EXPORT]
+        const byHand = curl(target, target.httpPort, HTTP_PATHS[signal], more)
+        rows.push(judgeExport(signal, way, outcome, byHand))
       }
     if (inside === undefined || before === undefined) {
       const why = 'only the server itself can look into its Prometheus'
@@ -143,8 +147,4 @@ export const arrivalCheck: Check = {
     }
     return rows
   },
-}
-
-function byHandOf({ host, httpPort }: Target, signal: SentSignal): string {
-  return `curl -i -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' -d '{}' https://${host}:${httpPort}/v1/${signal}`
 }

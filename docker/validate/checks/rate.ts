@@ -4,7 +4,7 @@ import type { Check } from '../check.ts'
 import { exportRequest } from '../otlp-message.ts'
 import { connect, isTaken, type Outcome, sendOn } from '../probe.ts'
 import { judged, type Row, skipped } from '../row.ts'
-import type { Target } from '../target.ts'
+import { authority, mainAddress, type Target } from '../target.ts'
 
 const NAME = 'rate'
 /** Fewer than a token may have waiting (a tenth of TOLLGATE_MAX_HELD), so that none is refused. */
@@ -136,10 +136,10 @@ export const rateCheck: Check = {
   plan: ({ burst, ratePerSecond = 0 }) =>
     `sends from one address what its rate lets through for some 10 s, about ${burst + ratePerSecond * 7 + 2 * TOO_MANY} requests, and never for longer than ${LONGEST_MS / 1000} s`,
   async run(target) {
-    const { ratePerSecond, host, httpPort } = target
+    const { ratePerSecond, httpPort } = target
     if (ratePerSecond === undefined)
       return [skipped(NAME, 'an address is held to its rate', '--rate off')]
-    const byHand = `h2load -n 2000 -c 1 -m 60 -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' -d empty.json https://${host}:${httpPort}/v1/traces`
+    const byHand = `printf '{}' >empty.json && h2load -n 2000 -c 1 -m 60 -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' -d empty.json https://${authority(mainAddress(target), httpPort)}/v1/traces`
     const row = judgeRate(await measure(target), ratePerSecond, byHand)
     const rows = [row]
     for (const way of ['gRPC', 'HTTP/2'] as const)

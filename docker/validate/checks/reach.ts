@@ -1,10 +1,10 @@
 /** What people ask first when nothing arrives: address families, both protocols on both ports, clocks. */
 import { WAYS, type Way } from '../../../test/support/client.ts'
+import { curl, EMPTY_EXPORT, WITH_TOKEN } from '../by-hand.ts'
 import type { Check } from '../check.ts'
 import { exportRequest } from '../otlp-message.ts'
 import { isTaken, type Outcome, probe, shortly } from '../probe.ts'
 import { judged, type Row, skipped } from '../row.ts'
-import { authority } from '../target.ts'
 
 const NAME = 'reach'
 /** Half of what tokens and JWTs are given as leeway; a Date header has whole seconds. */
@@ -73,12 +73,12 @@ export const reachCheck: Check = {
     for (const port of [grpcPort, httpPort])
       for (const way of WAYS)
         tried.push({ way, port, outcome: await probe(target, { way, port }, request()) })
-    const curl = (more: string) =>
-      `curl ${more} -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' -d '{}' https://${authority(host, httpPort)}/v1/traces`
-    rows.push(judgeWays(tried, curl('-i')))
+    const byHandWith = (...more: string[]) =>
+      curl(target, httpPort, '/v1/traces', [...more, ...WITH_TOKEN, ...EMPTY_EXPORT])
+    rows.push(judgeWays(tried, byHandWith()))
     for (const family of ['IPv4', 'IPv6'] as const) {
       const address = addresses.find((each) => each.includes(':') === (family === 'IPv6'))
-      const byHand = curl(family === 'IPv4' ? '-4' : '-6')
+      const byHand = byHandWith(family === 'IPv4' ? '-4' : '-6')
       if (address === undefined) {
         const why = `${host} has no ${family} address`
         rows.push(skipped(NAME, `an export over ${family} is taken`, why, byHand))
@@ -96,7 +96,7 @@ export const reachCheck: Check = {
     if (dated !== undefined && 'answer' in dated) {
       const again = await probe(target, { way: 'HTTP/1.1', port: httpPort }, request())
       const date = 'answer' in again ? again.answer.headers.date : undefined
-      rows.push(judgeClock(date, Date.now(), again.elapsedMs, curl('-sI')))
+      rows.push(judgeClock(date, Date.now(), again.elapsedMs, byHandWith()))
     }
     return rows
   },
