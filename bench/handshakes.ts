@@ -7,7 +7,9 @@
  * Both show the same P-256 certificate, the cheapest there is to sign with, so that what the gateway
  * adds weighs most. Every client shakes hands and hangs up. It offers http/1.1 unless `--protocol h2`
  * is given: in HTTP/2 a server says something of its own after the handshake, which the bare one
- * does not. Exits with 1 where the gateway takes more than 1.1 times as long for a full handshake.
+ * does not. Many short rounds, in turns and each the other way round: the ratio is the median of theirs,
+ * so that what else the machine does falls on both. Exits with 1 where the gateway takes more than 1.1
+ * times as long for a full handshake.
  */
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -21,8 +23,8 @@ import { openStand } from './stand.ts'
 
 const { values: args } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '8' },
-    count: { type: 'string', default: '1000' },
+    rounds: { type: 'string', default: '24' },
+    count: { type: 'string', default: '300' },
     protocol: { type: 'string', default: 'http/1.1' },
     entry: { type: 'string', default: 'src/main.ts' },
   },
@@ -54,21 +56,27 @@ try {
   // One round more, which is not counted: code is compiled in it.
   for (let round = 0; round <= Number(args.rounds); round += 1) {
     for (const kind of KINDS) {
-      for (const { name, setting, running } of stand.entrants) {
+      const inTurn = round % 2 === 0 ? stand.entrants : stand.entrants.toReversed()
+      for (const { name, setting, running } of inTurn) {
         const us = await cpuUs(kind, setting.grpcPort, setting.certificate.certPath, running.pid)
         const key = `${kind.title} ${name}`
         if (round > 0) figures.set(key, [...(figures.get(key) ?? []), us])
       }
     }
   }
-  console.log('| CPU µs a handshake, median (least) | bare server | Tollgate | ratio of medians |')
-  console.log('|---|---|---|---|')
+  console.log(
+    '| CPU µs a handshake, median (least) | bare server | Tollgate | median of ratios | ratio of the least |',
+  )
+  console.log('|---|---|---|---|---|')
   for (const { title, isResumed } of KINDS) {
     const of = (name: string) => figures.get(`${title} ${name}`) ?? []
     const [bare, ours] = [of(bareTls.name), of('Tollgate')]
-    const ratio = median(ours) / median(bare)
+    const ratio = median(ours.map((us, round) => us / (bare[round] ?? Number.NaN)))
+    const least = minimum(ours) / minimum(bare)
     const cell = (us: readonly number[]) => `${median(us).toFixed(0)} (${minimum(us).toFixed(0)})`
-    console.log(`| ${title} | ${cell(bare)} | ${cell(ours)} | ${ratio.toFixed(2)} |`)
+    console.log(
+      `| ${title} | ${cell(bare)} | ${cell(ours)} | ${ratio.toFixed(2)} | ${least.toFixed(2)} |`,
+    )
     if (!isResumed && ratio > GOAL) process.exitCode = 1
   }
 } finally {
