@@ -100,7 +100,10 @@ test('two runs at once do not disturb each other: the second gives way', async (
     assert.ok(!first.hasEnded, first.output)
     return (await backupsIn(place)).length > 0
   }, 'the first one to write')
+  // However fast it is.
+  first.kill('SIGSTOP')
   await place.refuse(['backup'], 1, /another run of this tool is at work/)
+  first.kill('SIGCONT')
   assert.equal((await first.exit).code, 0, first.output)
   assert.equal((await backupsIn(place)).length, 2)
 })
