@@ -54,16 +54,12 @@ export async function restore(
     const before = `before-restore-${compact(Date.now())}`
     try {
       const manifest = await stageParts(world, { target, name, places, stage })
-      const done: string[] = []
-      for (const { part, directory } of places) {
-        await swapIn(directory, stage, before)
-        done.push(join(directory, before))
-        log.info({ part, directory, before }, 'restored')
-      }
+      await swapAll(places, stage, before)
+      for (const { part, directory } of places) log.info({ part, directory, before }, 'restored')
       const restored: Restored = {
         archive: name.archive,
         checks: manifest.checks,
-        before: done,
+        before: places.map(({ directory }) => join(directory, before)),
         hasPrometheus: places.some(({ part }) => part === 'prometheus'),
       }
       await writeWhole(join(settings.workDirectory, RESTORED), JSON.stringify(restored))
@@ -73,6 +69,24 @@ export async function restore(
         await rm(join(directory, stage), { recursive: true, force: true })
     }
   })
+}
+
+/** Both parts or none: where the second cannot be swapped, the first is swapped back. */
+async function swapAll(places: readonly Place[], stage: string, before: string): Promise<void> {
+  const done: string[] = []
+  try {
+    for (const { directory } of places) {
+      await swapIn(directory, stage, before)
+      done.push(directory)
+    }
+  } catch (error) {
+    const undone = stageName('undone')
+    for (const directory of done) {
+      await swapIn(directory, before, undone)
+      await rm(join(directory, undone), { recursive: true })
+    }
+    throw error
+  }
 }
 
 /**

@@ -41,6 +41,15 @@ describe('swapIn', () => {
     assert.equal(await putBack(directory), false, 'nothing is under way')
   })
 
+  it('can be turned round, with the old content as the new one', async (t) => {
+    const directory = await makeDirectory(t)
+    await swapIn(directory, STAGE, BEFORE)
+    await swapIn(directory, BEFORE, stageName('undone'))
+    assert.deepEqual(await contentOf(directory), ALL_OLD)
+    await sweepStages(directory)
+    assert.deepEqual((await readdir(directory)).toSorted(), OLD)
+  })
+
   it('leaves what an earlier restore has put aside', async (t) => {
     const directory = await makeDirectory(t)
     await mkdir(join(directory, 'before-restore-1'))
