@@ -3,7 +3,7 @@
  * each, for fail2ban and for people. The format is fixed (`docs/logs.md`): the order of the keys does not change within a
  * version, and what a stranger wrote comes after `client.ip`, so that nobody can forge a line.
  */
-import { type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, open, rename, stat } from 'node:fs/promises'
 import { redact } from './redact.ts'
 
 const VERSION = 1
@@ -11,6 +11,11 @@ const VERSION = 1
 const MAX_FOREIGN_CHARS = 200
 /** Lines waiting for the disk; a line more is dropped and counted. */
 const MAX_PENDING_BYTES = 1_048_576
+/**
+ * Size at which the file is moved to `<path>.old`, in place of the one before. Strangers decide how many
+ * lines there are, and in a container nobody may be rotating them.
+ */
+const MAX_FILE_BYTES = 134_217_728
 const NOT_PLAIN = /[^\x20-\x7e]/g
 
 export interface AuditEntry {
@@ -45,6 +50,8 @@ export interface AuditFileOptions {
   readonly onFailure: (cause: unknown) => void
   /** Told when writing works again. */
   readonly onRecovery: () => void
+  /** Size at which the file is moved to `<path>.old`. Default 128 MiB. */
+  readonly maxFileBytes?: number
 }
 
 /** One line, newline included: pure ASCII, fixed order of keys. */
@@ -84,9 +91,10 @@ export class AuditFile implements Audit {
   #isTorn = false
   #lostLines = 0
 
-  private constructor(options: AuditFileOptions, file: FileHandle) {
+  private constructor(options: AuditFileOptions, { file, isTorn }: Opened) {
     this.#options = options
     this.#file = file
+    this.#isTorn = isTorn
   }
 
   /** Opens the file for appending, and makes it (0640) where it is missing. Throws what `open` throws. */
@@ -116,13 +124,8 @@ export class AuditFile implements Audit {
    * file goes on being used, and the promise rejects.
    */
   async reopen(): Promise<void> {
-    const file = await openToAppend(this.#options.path)
-    this.#work = this.#work.then(async () => {
-      const old = this.#file
-      this.#file = file
-      this.#isTorn = false
-      await old.close().catch(() => {})
-    })
+    const opened = await openToAppend(this.#options.path)
+    this.#work = this.#work.then(() => this.#goOnIn(opened))
     await this.#work
   }
 
@@ -137,6 +140,7 @@ export class AuditFile implements Audit {
     const lines = this.#pending
     this.#pending = ''
     try {
+      await this.#makeRoomFor(lines.length)
       // After half a line, begin a new one: the torn one must not spoil the next.
       await this.#file.appendFile(this.#isTorn ? `\n${lines}` : lines)
       this.#isTorn = false
@@ -150,6 +154,23 @@ export class AuditFile implements Audit {
     }
   }
 
+  /** Moves a file that would grow too large aside, unless another process has done so already. */
+  async #makeRoomFor(bytes: number): Promise<void> {
+    const { path, maxFileBytes = MAX_FILE_BYTES } = this.#options
+    const { size, ino, dev } = await this.#file.stat()
+    if (size === 0 || size + bytes <= maxFileBytes) return
+    const there = await stat(path).catch(undefinedIfMissing)
+    if (there?.ino === ino && there.dev === dev) await rename(path, `${path}.old`)
+    await this.#goOnIn(await openToAppend(path))
+  }
+
+  async #goOnIn({ file, isTorn }: Opened): Promise<void> {
+    const old = this.#file
+    this.#file = file
+    this.#isTorn = isTorn
+    await old.close().catch(() => {})
+  }
+
   #failed(lines: number, cause: unknown): void {
     this.#lostLines += lines
     if (this.#isFailing) return
@@ -158,6 +179,25 @@ export class AuditFile implements Audit {
   }
 }
 
-function openToAppend(path: string): Promise<FileHandle> {
-  return open(path, 'a', 0o640)
+interface Opened {
+  readonly file: FileHandle
+  /** Whether it ends in half a line, which a crash or a full disk has left. */
+  readonly isTorn: boolean
+}
+
+async function openToAppend(path: string): Promise<Opened> {
+  const file = await open(path, 'a+', 0o640)
+  try {
+    const { size } = await file.stat()
+    const last = Buffer.alloc(1)
+    const { bytesRead } = await file.read(last, 0, size === 0 ? 0 : 1, Math.max(0, size - 1))
+    return { file, isTorn: bytesRead === 1 && last.toString() !== '\n' }
+  } catch (error) {
+    await file.close()
+    throw error
+  }
+}
+
+function undefinedIfMissing(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error
 }

@@ -7,12 +7,14 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import fc from 'fast-check'
 import { AuditFile, auditLine } from '../../../src/observe/audit.ts'
+import { eventually } from '../../support/eventually.ts'
 
 const REFUSED = {
   wallMs: 1_800_000_000_123,
@@ -30,10 +32,11 @@ function folder(t: TestContext): string {
   return path
 }
 
-async function opened(path: string) {
+async function opened(path: string, maxFileBytes?: number) {
   const told: string[] = []
   const file = await AuditFile.open({
     path,
+    ...(maxFileBytes === undefined ? {} : { maxFileBytes }),
     onFailure: (cause) => told.push(`failed: ${cause instanceof Error ? cause.message : cause}`),
     onRecovery: () => told.push('recovered'),
   })
@@ -163,6 +166,71 @@ test('lines that come faster than the disk takes them are dropped and counted', 
   assert.ok(lost > 0)
   assert.equal(written + lost, many)
   assert.deepEqual(told, ['failed: audit lines come faster than the disk takes them', 'recovered'])
+})
+
+test('a file that has grown too large is moved aside, and one before it goes', async (t) => {
+  const path = join(folder(t), 'audit.log')
+  const limit = 4 * auditLine(REFUSED).length
+  const { file, told } = await opened(path, limit)
+  for (let second = 1; second <= 11; second += 1) {
+    file.write({ ...REFUSED, wallMs: REFUSED.wallMs + second })
+    // As if a second had passed: each line is written alone.
+    await file.reopen()
+  }
+  await file.close()
+  assert.deepEqual(told, [])
+  const last = (name: string) =>
+    readFileSync(name, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line).time - REFUSED.wallMs)
+  assert.deepEqual(last(`${path}.old`), [5, 6, 7, 8])
+  assert.deepEqual(last(path), [9, 10, 11])
+  assert.equal(statSync(path).mode & 0o777, 0o640 & ~process.umask())
+})
+
+test('two writers of one file move it aside once', async (t) => {
+  const path = join(folder(t), 'audit.log')
+  const limit = 2 * auditLine(REFUSED).length
+  const writers = [await opened(path, limit), await opened(path, limit)]
+  for (let second = 1; second <= 5; second += 1) {
+    const { file } = writers[second % 2] ?? assert.fail()
+    file.write({ ...REFUSED, wallMs: REFUSED.wallMs + second })
+    await eventually(() => readFileSync(path, 'utf8').includes(`${REFUSED.wallMs + second}`), 'it')
+  }
+  for (const { file, told } of writers) {
+    await file.close()
+    assert.deepEqual(told, [])
+  }
+  const count = (name: string) => readFileSync(name, 'utf8').trimEnd().split('\n').length
+  assert.deepEqual([count(`${path}.old`), count(path)], [2, 1])
+})
+
+test('a file that cannot be moved aside grows no more, and the lines are counted as lost', async (t) => {
+  const path = join(folder(t), 'audit.log')
+  const { file, told } = await opened(path, auditLine(REFUSED).length)
+  mkdirSync(`${path}.old`)
+  file.write(REFUSED)
+  await file.reopen()
+  file.write(REFUSED)
+  await file.reopen()
+  assert.equal(file.lostLines, 1)
+  assert.match(told.join(), /^failed: E/)
+  rmSync(`${path}.old`, { recursive: true })
+  file.write(REFUSED)
+  await file.close()
+  assert.equal(told.at(-1), 'recovered')
+  assert.equal(readFileSync(path, 'utf8').trimStart(), auditLine(REFUSED))
+})
+
+test('half a line that a crash left spoils no other', async (t) => {
+  const path = join(folder(t), 'audit.log')
+  const half = auditLine(REFUSED).slice(0, 40)
+  writeFileSync(path, half)
+  const { file } = await opened(path)
+  file.write(REFUSED)
+  await file.close()
+  assert.equal(readFileSync(path, 'utf8'), `${half}\n${auditLine(REFUSED)}`)
 })
 
 test('a path that cannot be opened rejects with its cause', async (t) => {
