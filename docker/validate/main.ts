@@ -33,10 +33,11 @@ async function open(where: Where): Promise<Opened> {
 async function validate(wish: Wish): Promise<number> {
   let isStopped = false
   // The check that runs is let end, so that whatever it started is cleaned up.
-  process.once('SIGINT', () => {
-    isStopped = true
-    console.error('Stopping after this check.')
-  })
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => {
+      isStopped = true
+      console.error('Stopping after this check.')
+    })
   await using opened = await open(wish.where)
   const { target } = opened
   const where = `${target.host} (${target.addresses.join(', ')}), ports ${target.grpcPort} and ${target.httpPort}`
@@ -49,7 +50,7 @@ async function validate(wish: Wish): Promise<number> {
     begins: (check) => console.error(`${check} …`),
   })
   console.log(wish.isJson ? jsonOf(where, rows) : tableOf(rows, wish.hasCommands))
-  return exitCodeOf(rows, wish.isStrict)
+  return isStopped ? 1 : exitCodeOf(rows, wish.isStrict)
 }
 
 try {
