@@ -12,7 +12,7 @@ import { ROOT } from '../../support/tools.ts'
 const AGENT = '203.0.113.109'
 const HASTY = '203.0.113.110'
 
-test('the stack as it is shipped passes the validation', { timeout: 600_000 }, async (t) => {
+test('the stack as it is shipped passes the validation', { timeout: 900_000 }, async (t) => {
   if (!hasStack(t, 'nmap', 'siege', 'ghz', 'openssl', 'ip')) return
   const stack = await startStack(t)
   const outsider = await addOutsider(t, stack.engine)
@@ -34,7 +34,7 @@ test('the stack as it is shipped passes the validation', { timeout: 600_000 }, a
     ...['--skip', 'testssl'],
   )
   const { env } = stack.engine
-  const { stdout, stderr } = await runToEnd(program, args, { env, timeoutMs: 400_000 })
+  const { stdout, stderr } = await runToEnd(program, args, { env, timeoutMs: 600_000 })
   assert.ok(stdout.startsWith('{'), stderr)
   const { rows } = JSON.parse(stdout) as { readonly rows: readonly Row[] }
   for (const { status, check, expected, figure } of rows)
