@@ -1,11 +1,12 @@
 /**
  * The backup of the compose stack as it is shipped: made in its container, by root without root's
- * powers, and restored by restore.sh after the volumes were emptied.
+ * powers, for a key that is not on the server, and restored by restore.sh after the volumes were emptied.
  */
 import assert from 'node:assert/strict'
 import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { newKey } from '../../../docker/backup/src/encryption.ts'
 import { runToEnd } from '../../support/child.ts'
 import { Client } from '../../support/client.ts'
 import { reach } from '../../support/docker-reach.ts'
@@ -34,10 +35,18 @@ const volume = ({ engine }: Stack, name: string) =>
 
 test('the stack is backed up, its volumes are emptied, and restore.sh brings all back', async (t) => {
   if (!hasStack(t)) return
-  const stack = await startStack(t)
+  const { file, recipient } = await newKey(Date.now())
+  let identity = ''
+  const stack = await startStack(t, {
+    async prepare(engine, folder) {
+      identity = join(engine.folder, 'backup-key.txt')
+      await writeFile(identity, file, { mode: 0o600 })
+      await writeFile(join(folder, 'backup.env'), `TOLLGATE_BACKUP_RECIPIENTS=${recipient}\n`)
+    },
+  })
   const { engine, folder, compose } = stack
   const restore = (...args: string[]) =>
-    runToEnd('sh', ['backup/restore.sh', ...args], {
+    runToEnd('sh', ['backup/restore.sh', ...args, '--identity', identity], {
       ...{ cwd: folder, env: engine.env, timeoutMs: RESTORE_MS },
     })
   const tool = (...args: string[]) => compose('exec', '-T', 'backup', 'tollgate-backup', ...args)
@@ -63,7 +72,12 @@ test('the stack is backed up, its volumes are emptied, and restore.sh brings all
   const before = await samplesAt(own, untilMs)
   const archive = (await tool('backup')).trim()
   assert.deepEqual(await readdir(join(volume(stack, 'prometheus-data'), 'snapshots')), [])
-  assert.match(await tool('verify', archive), /is good/)
+  assert.match(archive, /\.age$/)
+  await assert.rejects(tool('verify', archive), /is encrypted and there is no key/)
+  const shown = ['-v', `${identity}:/run/identity:ro`]
+  const withKey = [...shown, '-e', 'TOLLGATE_BACKUP_IDENTITY_FILE=/run/identity']
+  const run = ['run', '--rm', '--no-deps', '-T', ...withKey, 'backup', 'verify', archive]
+  assert.match(await compose(...run), /is good/)
 
   await t.test('a damaged archive is refused, and everything runs as before', async () => {
     const path = join(volume(stack, 'tollgate-backups'), archive)
@@ -101,6 +115,6 @@ test('the stack is backed up, its volumes are emptied, and restore.sh brings all
 
   await t.test('and the backup goes on: it writes with the one power that it has', async () => {
     await eventually(async () => (await tool('healthcheck').catch(() => 'no')) === '', 'it runs')
-    assert.match((await tool('backup')).trim(), /^tollgate-\d{8}T\d{6}Z\.tar\.zst$/)
+    assert.match((await tool('backup')).trim(), /^tollgate-\d{8}T\d{6}Z\.tar\.zst\.age$/)
   })
 })
