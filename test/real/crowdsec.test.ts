@@ -14,7 +14,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { auditLine } from '../../src/observe/audit.ts'
 import { ATTACKERS, AUDIT_SAMPLE } from '../support/audit-sample.ts'
 import { runToEnd } from '../support/child.ts'
@@ -23,6 +23,7 @@ import { eventually } from '../support/eventually.ts'
 import { USER_AGENTS, VICTIM } from '../support/hostile-clients.ts'
 import { freePorts } from '../support/otelcol.ts'
 import { hasTools, tool } from '../support/tools.ts'
+import { type Ending, undoing } from '../support/undoing.ts'
 
 /** What is changed in which file, so that a test of the hub has to fail. */
 const WRONG_CLAIMS = [
@@ -34,7 +35,7 @@ const WRONG_CLAIMS = [
 ] as const
 const GUESSERS = Object.values(ATTACKERS).sort()
 
-function folderOf(t: TestContext): string {
+function folderOf(t: Ending): string {
   const folder = mkdtempSync(join(tmpdir(), 'tollgate-crowdsec-'))
   t.after(() => rmSync(folder, { recursive: true }))
   return folder
@@ -42,7 +43,7 @@ function folderOf(t: TestContext): string {
 
 test('hubtest: each line of the sample is read as it should be, and four guessers overflow', async (t) => {
   if (!hasTools(t, 'crowdsec', 'cscli', 'unshare')) return
-  const hub = await hubOf(t)
+  const hub = await hubOf(undoing(t))
   const right = await hubtest(hub)
   assert.equal(right.code, 0, right.stdout + right.stderr)
   assert.match(right.stdout, /tollgate\s+✅/)
@@ -60,11 +61,12 @@ test('hubtest: each line of the sample is read as it should be, and four guesser
 
 test('the engine bans the guessers of a replayed log, and nobody else', async (t) => {
   if (!hasTools(t, 'crowdsec', 'cscli')) return
-  const folder = folderOf(t)
+  const ending = undoing(t)
+  const folder = folderOf(ending)
   const [port = 0] = await freePorts(1)
   const auditLog = join(folder, 'audit.log')
   copyFileSync(AUDIT_SAMPLE, auditLog)
-  const crowdsec = await setUpCrowdSec(t, { folder, port, auditLog })
+  const crowdsec = await setUpCrowdSec(ending, { folder, port, auditLog })
   await crowdsec.replay(auditLog)
 
   // What was in the log is not read again by an engine that follows it; what comes is.
@@ -105,7 +107,7 @@ test('the engine bans the guessers of a replayed log, and nobody else', async (t
 })
 
 /** CrowdSec's own hub with our files in it. */
-async function hubOf(t: TestContext): Promise<string> {
+async function hubOf(t: Ending): Promise<string> {
   const folder = folderOf(t)
   const hub = join(folder, 'hub')
   const given = packageFolder()

@@ -12,6 +12,7 @@ import { eventually } from '../support/eventually.ts'
 import { type Fail2ban, startFail2ban } from '../support/fail2ban.ts'
 import { ip, type Outsiders, wireOutsiders } from '../support/outsiders.ts'
 import { hasTools, ROOT, tool } from '../support/tools.ts'
+import { undoing } from '../support/undoing.ts'
 
 const TOOLS = ['fail2ban-server', 'fail2ban-client', 'ip', 'nft', 'logrotate']
 const GUESS = 'a-guessed-token-0123456789abcdef'
@@ -112,13 +113,14 @@ async function startHost(t: TestContext): Promise<Host | undefined> {
     t.skip('SKIP: a network namespace needs root')
     return undefined
   }
+  const ending = undoing(t)
   const folder = mkdtempSync(join(tmpdir(), 'tollgate-fail2ban-'))
-  t.after(() => rmSync(folder, { recursive: true }))
+  ending.after(() => rmSync(folder, { recursive: true }))
   const namespace = `tg-${folder.slice(folder.lastIndexOf('-') + 1)}`
   await ip('netns', 'add', namespace)
-  t.after(() => ip('netns', 'delete', namespace))
+  ending.after(() => ip('netns', 'delete', namespace))
   await ip('-n', namespace, 'link', 'set', 'lo', 'up')
-  const outsiders = await wireOutsiders(t, namespace, [...ATTACKERS, ...AGENTS, ...LATER])
+  const outsiders = await wireOutsiders(ending, namespace, [...ATTACKERS, ...AGENTS, ...LATER])
   const auditLog = join(folder, 'audit.log')
   const gateway = new Child(
     tool('ip'),
@@ -134,12 +136,12 @@ async function startHost(t: TestContext): Promise<Host | undefined> {
       },
     },
   )
-  t.after(async () => {
+  ending.after(async () => {
     gateway.kill('SIGTERM')
     await gateway.exit
   })
   await gateway.line('stderr', (line) => line.includes('"event":"listening"') || undefined)
-  const fail2ban = await startFail2ban(t, {
+  const fail2ban = await startFail2ban(ending, {
     namespace,
     folder,
     settings: [`logpath = ${auditLog}`],

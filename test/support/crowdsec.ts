@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { cpSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
 import { Child, runToEnd } from './child.ts'
 import { ROOT, tool } from './tools.ts'
+import type { Ending } from './undoing.ts'
 
 /** The files that are shipped. */
 export const SHIPPED = join(ROOT, 'docker/crowdsec')
@@ -39,7 +39,7 @@ export interface CrowdSecOptions {
 }
 
 /** Sets up a CrowdSec that knows nothing but the audit log, and reports to nobody. */
-export async function setUpCrowdSec(t: TestContext, options: CrowdSecOptions): Promise<CrowdSec> {
+export async function setUpCrowdSec(t: Ending, options: CrowdSecOptions): Promise<CrowdSec> {
   const { folder, prefix = [] } = options
   const config = layOut(options)
   const run = async (name: string, ...args: string[]) => {
@@ -77,7 +77,7 @@ export async function setUpCrowdSec(t: TestContext, options: CrowdSecOptions): P
 }
 
 /** Ends a program with the test. */
-export function endWith(t: TestContext, child: Child): void {
+export function endWith(t: Ending, child: Child): void {
   t.after(async () => {
     child.kill('SIGTERM')
     await child.exit

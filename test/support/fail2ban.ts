@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
 import { Child, runToEnd } from './child.ts'
 import { ROOT, tool } from './tools.ts'
+import type { Ending } from './undoing.ts'
 
 const SHIPPED = join(ROOT, 'docker/fail2ban')
 const BAN_TIMEOUT_MS = 60_000
@@ -30,7 +30,7 @@ export interface Fail2banOptions {
 }
 
 /** Starts it and resolves when the jail works. Ends with the test. */
-export async function startFail2ban(t: TestContext, options: Fail2banOptions): Promise<Fail2ban> {
+export async function startFail2ban(t: Ending, options: Fail2banOptions): Promise<Fail2ban> {
   const { namespace, folder } = options
   const enter = ['netns', 'exec', namespace]
   const socket = join(folder, 'fail2ban.sock')

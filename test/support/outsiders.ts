@@ -1,8 +1,8 @@
 /** Hosts outside: a network namespace that reaches a server's namespace over a wire, from several addresses. */
 import assert from 'node:assert/strict'
-import type { TestContext } from 'node:test'
 import { runToEnd } from './child.ts'
 import { tool } from './tools.ts'
+import type { Ending } from './undoing.ts'
 
 /** Both ends of the wire. The first address of each family is the server's. */
 export const SERVER = { ipv4: '203.0.113.1', ipv6: '2001:db8:1::1' } as const
@@ -37,7 +37,7 @@ void (async () => {
 
 /** Wires a namespace of outsiders to the server's, until the test ends. */
 export async function wireOutsiders(
-  t: TestContext,
+  t: Ending,
   server: string,
   addresses: readonly string[],
 ): Promise<Outsiders> {

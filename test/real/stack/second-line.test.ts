@@ -15,6 +15,7 @@ import { eventually } from '../../support/eventually.ts'
 import { startFail2ban } from '../../support/fail2ban.ts'
 import { type Outsiders, wireOutsiders } from '../../support/outsiders.ts'
 import { hasTools, tool } from '../../support/tools.ts'
+import { type Ending, undoing } from '../../support/undoing.ts'
 
 const GUESS = 'a-guessed-token-0123456789abcdef'
 const ATTACKERS = ['203.0.113.9', '2001:db8:2::9']
@@ -29,6 +30,8 @@ const REJECTED = ['ECONNREFUSED']
 const RESET = ['ECONNRESET']
 
 interface Scene {
+  /** Ends what works in front of the engine before the engine. */
+  readonly ending: Ending
   readonly engine: Engine
   readonly namespace: string
   readonly outsiders: Outsiders
@@ -41,6 +44,7 @@ interface Scene {
 }
 
 async function scene(t: TestContext): Promise<Scene> {
+  const ending = undoing(t)
   const engine = await startEngine(t, IPV6)
   await buildImage(engine, GATEWAY_IMAGE)
   const namespace = engine.namespace ?? assert.fail('the engine has no namespace')
@@ -49,7 +53,7 @@ async function scene(t: TestContext): Promise<Scene> {
     const made = await engine.runInside('ip6tables', ...args.split(' '))
     assert.equal(made.code, 0, made.stderr)
   }
-  const outsiders = await wireOutsiders(t, namespace, [
+  const outsiders = await wireOutsiders(ending, namespace, [
     ...[...ATTACKERS, ...AGENTS, ...IGNORED, SHORTLY],
   ])
   await engine.docker([
@@ -72,6 +76,7 @@ async function scene(t: TestContext): Promise<Scene> {
       `the gateway answer ${agent}`,
     )
   return {
+    ending,
     engine,
     namespace,
     outsiders,
@@ -88,8 +93,8 @@ async function scene(t: TestContext): Promise<Scene> {
 
 test('the shipped jail keeps guessers out of a container, and nobody else', async (t) => {
   if (!hasDocker(t, 'fail2ban-server', 'fail2ban-client')) return
-  const { engine, namespace, outsiders, token, auditLog, until } = await scene(t)
-  const fail2ban = await startFail2ban(t, {
+  const { ending, engine, namespace, outsiders, token, auditLog, until } = await scene(t)
+  const fail2ban = await startFail2ban(ending, {
     namespace,
     folder: engine.folder,
     settings: [`logpath = ${auditLog}`, `ignoreip = %(known/ignoreip)s ${IGNORED.join(' ')}`],
@@ -146,9 +151,9 @@ test('DOCKER-USER sees the port inside the container, conntrack the published on
 test('CrowdSec and its bouncer keep guessers out of a container, and nobody else', async (t) => {
   if (!hasDocker(t, 'ipset')) return
   if (!hasTools(t, 'crowdsec', 'cscli', 'crowdsec-firewall-bouncer')) return
-  const { engine, namespace, outsiders, token, auditLog, until } = await scene(t)
+  const { ending, engine, namespace, outsiders, token, auditLog, until } = await scene(t)
   // In a namespace of its own any port is free.
-  const crowdsec = await setUpCrowdSec(t, {
+  const crowdsec = await setUpCrowdSec(ending, {
     folder: engine.folder,
     port: 8080,
     auditLog,
@@ -166,7 +171,7 @@ test('CrowdSec and its bouncer keep guessers out of a container, and nobody else
     '-c',
     config,
   ])
-  endWith(t, bouncer)
+  endWith(ending, bouncer)
   await bouncer.line(
     'stderr',
     (line) => /decisions? added|Processing new and/.test(line) || undefined,
