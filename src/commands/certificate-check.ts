@@ -101,7 +101,8 @@ function describe({ facts }: ServerCredentials): readonly CertificateFinding[] {
   const nowMs = Date.now()
   const leftMs = facts.notAfterMs - nowMs
   const isRefused = datesProblem(facts, nowMs) !== undefined
-  const days = leftMs < 0 ? 'expired' : `${Math.floor(leftMs / DAY_MS)} days`
+  const left = Math.floor(leftMs / DAY_MS)
+  const days = leftMs < 0 ? 'expired' : `${left} ${left === 1 ? 'day' : 'days'}`
   const summary = `certificate: for ${facts.names.join(', ')}, valid until ${day(facts.notAfterMs)} (${days})`
   const links = facts.chain.map((link, at) => `${at + 1}  ${linkInWords(link)}`)
   const level = isRefused ? 'bad' : leftMs < SOON_MS ? 'note' : 'ok'

@@ -132,7 +132,7 @@ function notCertificate(path: string, blocks: readonly PemBlock[]): CertificateE
   const isSwapped = blocks.some(isKey)
   return new CertificateError(
     path,
-    `expected a certificate, found ${labelsOf(blocks)}${isSwapped ? '; are certificate and key swapped?' : ''}`,
+    `expected a certificate, found ${labelsOf(blocks)}${isSwapped ? '; it seems that certificate and key are swapped' : ''}`,
     { look: `grep -- -----BEGIN ${inShell(path)}` },
   )
 }

@@ -24,7 +24,7 @@ export function privateKeyOf(
     const isSwapped = blocks.some(({ label }) => label.endsWith('CERTIFICATE'))
     throw new CertificateError(
       path,
-      `expected a private key, found ${labelsOf(blocks)}${isSwapped ? '; are certificate and key swapped?' : ''}`,
+      `expected a private key, found ${labelsOf(blocks)}${isSwapped ? '; it seems that certificate and key are swapped' : ''}`,
       { look: `grep -- -----BEGIN ${inShell(path)}` },
     )
   }
