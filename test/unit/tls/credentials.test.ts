@@ -119,13 +119,13 @@ suite('a certificate and its key', () => {
       refused(
         load(server.key, server.cert),
         'cert',
-        /found PRIVATE KEY; are certificate and key swapped\?/,
+        /found PRIVATE KEY; it seems that certificate and key are swapped/,
       ))
     test('twice the certificate', () =>
       refused(
         load(server.cert, server.cert),
         'key',
-        /found CERTIFICATE; are certificate and key swapped\?/,
+        /found CERTIFICATE; it seems that certificate and key are swapped/,
       ))
     test('the key of another', () =>
       refused(
