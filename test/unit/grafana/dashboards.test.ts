@@ -25,7 +25,7 @@ const made = dashboards()
 const files = globSync('*.json', { cwd: join(GRAFANA, 'dashboards') }).toSorted()
 const { alerts, records } = readRules()
 
-/** What begins the names of each job's metrics. That they are there is asked in test/real/stack. */
+/** What begins the names of each job's metrics. That they are there is asked in test/stack. */
 const OTHERS: Readonly<Record<string, RegExp>> = {
   node: /^node_/,
   collector: /^otelcol_/,

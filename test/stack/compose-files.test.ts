@@ -3,8 +3,8 @@ import assert from 'node:assert/strict'
 import { globSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { runToEnd } from '../../support/child.ts'
-import { hasTools, ROOT, tool } from '../../support/tools.ts'
+import { runToEnd } from '../support/child.ts'
+import { hasTools, ROOT, tool } from '../support/tools.ts'
 
 const SETTINGS = {
   TOLLGATE_DOMAIN: 'otlp.example.com',

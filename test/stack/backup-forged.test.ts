@@ -3,12 +3,12 @@
  * not. Neither `verify` nor `restore` takes one.
  */
 import { test } from 'node:test'
-import { LocalTarget } from '../../../docker/backup/src/local-target.ts'
-import type { Manifest } from '../../../docker/backup/src/manifest.ts'
-import { nameAt } from '../../../docker/backup/src/names.ts'
-import { pack, type Source } from '../../../docker/backup/src/pack.ts'
-import { makePlace } from '../../support/backup-tool.ts'
-import { hasTools } from '../../support/tools.ts'
+import { LocalTarget } from '../../docker/backup/src/local-target.ts'
+import type { Manifest } from '../../docker/backup/src/manifest.ts'
+import { nameAt } from '../../docker/backup/src/names.ts'
+import { pack, type Source } from '../../docker/backup/src/pack.ts'
+import { makePlace } from '../support/backup-tool.ts'
+import { hasTools } from '../support/tools.ts'
 
 test('archives with a right seal and wrong content are refused', async (t) => {
   if (!hasTools(t, 'prometheus')) return

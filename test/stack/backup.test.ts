@@ -7,10 +7,10 @@ import assert from 'node:assert/strict'
 import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { makeHistory, makePlace } from '../../support/backup-tool.ts'
-import { eventually } from '../../support/eventually.ts'
-import { ask, query } from '../../support/prometheus.ts'
-import { hasTools } from '../../support/tools.ts'
+import { makeHistory, makePlace } from '../support/backup-tool.ts'
+import { eventually } from '../support/eventually.ts'
+import { ask, query } from '../support/prometheus.ts'
+import { hasTools } from '../support/tools.ts'
 
 interface Matrix {
   readonly result: readonly {

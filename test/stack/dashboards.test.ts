@@ -11,21 +11,21 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { dashboards } from '../../../docker/grafana/source/all.ts'
-import { PROMETHEUS } from '../../support/alert-rules.ts'
-import { spawnBackup } from '../../support/backup-tool.ts'
-import { fillIn, type Question, questionsOf, readDashboard } from '../../support/dashboards.ts'
-import { eventually } from '../../support/eventually.ts'
-import { freePorts } from '../../support/otelcol.ts'
+import { dashboards } from '../../docker/grafana/source/all.ts'
+import { PROMETHEUS } from '../support/alert-rules.ts'
+import { spawnBackup } from '../support/backup-tool.ts'
+import { fillIn, type Question, questionsOf, readDashboard } from '../support/dashboards.ts'
+import { eventually } from '../support/eventually.ts'
+import { freePorts } from '../support/otelcol.ts'
 import {
   ask,
   layOutPrometheus,
   query,
   startProgram,
   startPrometheus,
-} from '../../support/prometheus.ts'
-import { findTool, hasTools } from '../../support/tools.ts'
-import { startWatchedGateway } from '../../support/watched-gateway.ts'
+} from '../support/prometheus.ts'
+import { findTool, hasTools } from '../support/tools.ts'
+import { startWatchedGateway } from '../support/watched-gateway.ts'
 
 /** Debian's, which other tests use, and the one of the compose file. */
 const PROGRAMS = ['prometheus', 'prometheus-3'] as const

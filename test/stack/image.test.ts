@@ -7,21 +7,16 @@ import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { runToEnd } from '../../support/child.ts'
-import { Client } from '../../support/client.ts'
-import { type Engine, hasDocker, startEngine } from '../../support/docker-engine.ts'
-import {
-  buildCommand,
-  buildImage,
-  GATEWAY_IMAGE,
-  withBuilder,
-} from '../../support/docker-images.ts'
-import { reach } from '../../support/docker-reach.ts'
-import { eventually } from '../../support/eventually.ts'
-import { sumOf } from '../../support/exposition.ts'
-import { readMetrics } from '../../support/metrics.ts'
-import { spanMessage } from '../../support/span.ts'
-import { hasTools, ROOT, tool } from '../../support/tools.ts'
+import { runToEnd } from '../support/child.ts'
+import { Client } from '../support/client.ts'
+import { type Engine, hasDocker, startEngine } from '../support/docker-engine.ts'
+import { buildCommand, buildImage, GATEWAY_IMAGE, withBuilder } from '../support/docker-images.ts'
+import { reach } from '../support/docker-reach.ts'
+import { eventually } from '../support/eventually.ts'
+import { sumOf } from '../support/exposition.ts'
+import { readMetrics } from '../support/metrics.ts'
+import { spanMessage } from '../support/span.ts'
+import { hasTools, ROOT, tool } from '../support/tools.ts'
 
 const MAX_IMAGE_BYTES = 200 * 1000 * 1000
 const HARDENED = [

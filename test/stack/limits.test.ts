@@ -5,11 +5,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { Child } from '../../support/child.ts'
-import { outcomesOf, readMetrics } from '../../support/metrics.ts'
-import { addOutsider, type Outsider, SERVER } from '../../support/outsider.ts'
-import { hasStack, type Stack, startStack, WITH_CERTIFICATE } from '../../support/stack.ts'
-import { tool } from '../../support/tools.ts'
+import { Child } from '../support/child.ts'
+import { outcomesOf, readMetrics } from '../support/metrics.ts'
+import { addOutsider, type Outsider, SERVER } from '../support/outsider.ts'
+import { hasStack, type Stack, startStack, WITH_CERTIFICATE } from '../support/stack.ts'
+import { tool } from '../support/tools.ts'
 
 /** Records a second. They come in batches, below the 100 requests a second that an address may make. */
 const RATES = { traces: 1000, metrics: 1000, logs: 1000 } as const

@@ -6,15 +6,15 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { eventually } from '../../support/eventually.ts'
-import { sumOf } from '../../support/exposition.ts'
-import { startOtelcol } from '../../support/otelcol.ts'
-import { startRelay } from '../../support/relay.ts'
-import { spawnGateway } from '../../support/spawn-gateway.ts'
-import { hasTools } from '../../support/tools.ts'
-import { startTraefik, type Traefik } from '../../support/traefik.ts'
-import { allOnce, tally } from '../count.ts'
-import { KINDS, startSender, titleOf } from '../senders/run.ts'
+import { allOnce, tally } from '../real/count.ts'
+import { KINDS, startSender, titleOf } from '../real/senders/run.ts'
+import { eventually } from '../support/eventually.ts'
+import { sumOf } from '../support/exposition.ts'
+import { startOtelcol } from '../support/otelcol.ts'
+import { startRelay } from '../support/relay.ts'
+import { spawnGateway } from '../support/spawn-gateway.ts'
+import { hasTools } from '../support/tools.ts'
+import { startTraefik, type Traefik } from '../support/traefik.ts'
 import {
   clientOf,
   FORGER,
