@@ -34,8 +34,11 @@ test('the stack as it is shipped passes the validation', { timeout: 900_000 }, a
     ...['--skip', 'testssl'],
   )
   const { env } = stack.engine
-  const { stdout, stderr } = await runToEnd(program, args, { env, timeoutMs: 600_000 })
-  assert.ok(stdout.startsWith('{'), stderr)
+  const { code, signal, stdout, stderr } = await runToEnd(program, args, {
+    env,
+    timeoutMs: 600_000,
+  })
+  assert.ok(stdout.startsWith('{'), `ended with ${code ?? signal}: ${stdout}${stderr}`)
   const { rows } = JSON.parse(stdout) as { readonly rows: readonly Row[] }
   for (const { status, check, expected, figure } of rows)
     t.diagnostic(`${status} ${check}: ${expected}: ${figure}`)
