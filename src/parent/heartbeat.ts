@@ -63,9 +63,11 @@ export class Heartbeat {
     const { gateway, onSilent, everyMs = EVERY_MS, patienceTicks = PATIENCE_TICKS } = this.#options
     this.#missedTicks += 1
     if (this.#missedTicks < patienceTicks) return
-    // Somebody has stopped it, or looks at it with a debugger. From then on it has its time anew.
-    if (gateway.isStopped()) this.#missedTicks = 0
-    if (this.#missedTicks === 0) return
+    if (gateway.isStopped()) {
+      // Somebody has stopped it, or looks at it with a debugger. From then on it has its time anew.
+      this.#missedTicks = 0
+      return
+    }
     this.stop()
     onSilent(patienceTicks * everyMs)
   }
